@@ -1,0 +1,22 @@
+"""Functions that fall smoothly to zero at a cutoff."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def quintic_switch(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
+    """``1 - 10t³ + 15t⁴ - 6t⁵`` with ``t = (r - start)/(end - start)`` in [0, 1]: twice continuously differentiable."""
+    t = ((r - start) / (end - start)).clamp(0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t**2)
+
+
+def polynomial_envelope(r: Float[Tensor, " edges"], cutoff: float, p: int) -> Float[Tensor, " edges"]:
+    """``1 - (p+1)(p+2)/2·u^p + p(p+2)·u^{p+1} - p(p+1)/2·u^{p+2}`` with ``u = r/cutoff``, zero for ``u >= 1``.
+
+    Reference: J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, arXiv:2003.03123, eq. 8.
+    """
+    u = r / cutoff
+    value = 1 - u**p * ((p + 1) * (p + 2) / 2 - u * (p * (p + 2) - u * (p * (p + 1) / 2)))
+    return value * (u < 1)

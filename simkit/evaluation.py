@@ -1,0 +1,201 @@
+"""The only place that differentiates a potential: energies, forces, stress, Hessian-vector products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from simkit.errors import InvalidSystemError, SimkitError
+from simkit.graph import make_graph
+from simkit.neighbours import Neighbours, build_neighbours
+from simkit.potential import AtomicOutput, Potential
+from simkit.system import System
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was asked of :func:`evaluate`; the rest is None.
+
+    Attributes:
+        energy: potential energy in eV, in float64 whatever the potential computes in.
+        energies: energy of each atom in eV.
+        forces: in eV/Å.
+        virial: ``-∂E/∂ε`` in eV.
+        stress: ``∂E/∂ε / V`` in eV/Å³, tension positive; NaN for systems that are not periodic along all three axes.
+        features: rotation-invariant features of each atom.
+        extra: outputs beyond the standard ones, by name.
+    """
+
+    energy: Float[Tensor, " systems"]
+    energies: Float[Tensor, " atoms"] | None = None
+    forces: Float[Tensor, "atoms 3"] | None = None
+    virial: Float[Tensor, "systems 3 3"] | None = None
+    stress: Float[Tensor, "systems 3 3"] | None = None
+    features: Float[Tensor, "atoms features"] | None = None
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def detach(self) -> Prediction:
+        """The same values, cut from the autograd graph."""
+
+        def cut(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.detach()
+
+        return Prediction(
+            energy=self.energy.detach(),
+            energies=cut(self.energies),
+            forces=cut(self.forces),
+            virial=cut(self.virial),
+            stress=cut(self.stress),
+            features=cut(self.features),
+            extra={name: value.detach() for name, value in self.extra.items()},
+        )
+
+
+OUTPUTS = ("energy", "energies", "forces", "virial", "stress", "features")
+
+
+def evaluate(
+    potential: Potential,
+    system: System,
+    neighbours: Neighbours | None = None,
+    outputs: Sequence[str] = ("energy", "forces"),
+    create_graph: bool = False,
+) -> Prediction:
+    """Evaluate a potential on a batch of systems.
+
+    With ``x' = x (1 + ε)`` and ``cell' = cell (1 + ε)``, ε symmetric: forces are ``-∂E/∂x``, the virial is ``-∂E/∂ε`` and
+    the stress is ``∂E/∂ε / V``.
+
+    Args:
+        potential: any potential or wrapper.
+        system: positions in Å; their type must be the potential's.
+        neighbours: pairs complete up to the potential's cutoff; built here if absent.
+        outputs: any of energy, energies, forces, virial, stress, features. The energy is always there.
+        create_graph: keep the autograd graph, to differentiate the results (training).
+
+    Raises:
+        SimkitError: an unknown output, a mismatch of floating-point types or too short a neighbour list.
+    """
+    _check_request(potential, system, neighbours, outputs)
+    if neighbours is None:
+        neighbours = build_neighbours(system, potential.cutoff)
+    direct = not potential.capabilities.conservative
+    need_forces = "forces" in outputs and not direct
+    need_strain = "virial" in outputs or "stress" in outputs
+    wanted = torch.is_grad_enabled() and create_graph
+    with torch.set_grad_enabled(wanted or need_forces or need_strain):
+        positions = system.positions
+        if need_forces:
+            positions = positions.detach().requires_grad_()
+        strain = torch.zeros_like(system.cell).requires_grad_(need_strain)
+        output = _strained_output(potential, system, neighbours, positions, strain if need_strain else None)
+        energy = total_energy(output, system)
+        variables = [v for v, needed in ((positions, need_forces), (strain, need_strain)) if needed]
+        gradients = _gradients(energy, variables, create_graph)
+    forces = output.forces if direct else (-gradients[0] if need_forces else None)
+    virial = -gradients[-1] if need_strain else None
+    prediction = Prediction(
+        energy=energy,
+        energies=output.energies if "energies" in outputs else None,
+        forces=forces if "forces" in outputs else None,
+        virial=virial if "virial" in outputs else None,
+        stress=-virial / system.volume()[:, None, None] if virial is not None and "stress" in outputs else None,
+        features=output.features if "features" in outputs else None,
+    )
+    return prediction if create_graph else prediction.detach()
+
+
+def total_energy(output: AtomicOutput, system: System) -> Float[Tensor, " systems"]:
+    """Sum of the atoms' energies of each system, accumulated in float64, in eV."""
+    energies = output.energies.double()
+    return energies.new_zeros(system.n_systems).index_add(0, system.batch, energies)
+
+
+def energy_function(
+    potential: Potential, system: System, neighbours: Neighbours
+) -> Callable[[Float[Tensor, "atoms 3"]], Float[Tensor, " systems"]]:
+    """The pure function positions (Å) -> energy of each system (eV), for ``torch.func`` transformations."""
+
+    def energy(positions: Float[Tensor, "atoms 3"]) -> Float[Tensor, " systems"]:
+        return total_energy(_strained_output(potential, system, neighbours, positions, None), system)
+
+    return energy
+
+
+def hessian_vector_product(
+    potential: Potential, system: System, neighbours: Neighbours, vector: Float[Tensor, "atoms 3"]
+) -> Float[Tensor, "atoms 3"]:
+    """``H v`` with ``H = ∂²E/∂x∂x`` in eV/Å², without forming H; costs about two evaluations of the forces."""
+    with torch.enable_grad():
+        positions = system.positions.detach().requires_grad_()
+        energy = energy_function(potential, system, neighbours)(positions)
+        (gradient,) = _gradients(energy, [positions], create_graph=True)
+        if not gradient.requires_grad:
+            return torch.zeros_like(positions)
+        (product,) = torch.autograd.grad(gradient, positions, vector, materialize_grads=True)
+    return product.detach()
+
+
+def _strained_output(
+    potential: Potential, system: System, neighbours: Neighbours, positions: Tensor, strain: Tensor | None
+) -> AtomicOutput:
+    cell = system.cell
+    if strain is not None:
+        symmetric = 0.5 * (strain + strain.mT)
+        positions = positions + torch.einsum("ai,aij->aj", positions, symmetric[system.batch])
+        cell = cell + cell @ symmetric
+    graph = make_graph(replace(system, positions=positions, cell=cell), neighbours)
+    if neighbours.cutoff + neighbours.skin > potential.cutoff and not torch.compiler.is_compiling():
+        graph = graph.within(potential.cutoff)
+    return potential(graph)
+
+
+def _gradients(energy: Tensor, variables: list[Tensor], create_graph: bool) -> tuple[Tensor, ...]:
+    """Derivatives of the total energy; zero where it does not depend on a variable (no pairs)."""
+    if not variables:
+        return ()
+    if not energy.requires_grad:
+        return tuple(torch.zeros_like(variable) for variable in variables)
+    return torch.autograd.grad(energy.sum(), variables, create_graph=create_graph, materialize_grads=True)
+
+
+def _check_request(
+    potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]
+) -> None:
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise SimkitError(f"expected outputs among {', '.join(OUTPUTS)}; found {', '.join(unknown)}")
+    if system.dtype != potential.dtype:
+        raise SimkitError(
+            f"the potential computes in {potential.dtype}, the system's positions are {system.dtype}: "
+            f"convert one of them, e.g. system.to(dtype={potential.dtype})"
+        )
+    if neighbours is not None and neighbours.cutoff < potential.cutoff - 1e-9:
+        raise SimkitError(
+            f"the neighbour list ends at {neighbours.cutoff} Å, the potential needs {potential.cutoff} Å: "
+            "build it with build_neighbours(system, potential.cutoff)"
+        )
+    if not potential.capabilities.conservative and {"virial", "stress"} & set(outputs):
+        raise SimkitError(f"this {potential.kind} potential predicts forces directly and has no stress or virial")
+
+
+def require_separated(system: System, neighbours: Neighbours, minimum: float = 0.1) -> None:
+    """Check that no two atoms are closer than ``minimum`` Å.
+
+    Raises:
+        InvalidSystemError: naming the closest pair and its distance.
+    """
+    if neighbours.n_edges == 0:
+        return
+    lengths = make_graph(system, neighbours).vectors.detach().norm(dim=1)
+    shortest = int(lengths.argmin())
+    if float(lengths[shortest]) < minimum:
+        pair = (int(neighbours.centre[shortest]), int(neighbours.neighbour[shortest]))
+        raise InvalidSystemError(
+            f"atoms {pair[0]} and {pair[1]} are {float(lengths[shortest]):.3f} Å apart, expected at least {minimum} Å: "
+            "remove one of them, or check the units (Å) and the cell"
+        )

@@ -1,0 +1,51 @@
+"""What a potential sees: atoms, pairs and the vectors between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from simkit.neighbours import Neighbours
+from simkit.system import System
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Atoms and directed edges ``centre <- neighbour``, sorted by centre.
+
+    Attributes:
+        system: the atoms; long-range potentials also use its positions and cell.
+        centre: receiving atom of each edge.
+        neighbour: sending atom of each edge.
+        vectors: from centre to neighbour, in Å; local potentials depend on geometry through these alone.
+    """
+
+    system: System
+    centre: Int[Tensor, " edges"]
+    neighbour: Int[Tensor, " edges"]
+    vectors: Float[Tensor, "edges 3"]
+
+    def within(self, cutoff: float) -> Graph:
+        """The graph without the edges that are not shorter than ``cutoff`` (Å)."""
+        kept = torch.nonzero(self.vectors.detach().square().sum(1) < cutoff**2)[:, 0]
+        if kept.shape[0] == self.centre.shape[0]:
+            return self
+        return replace(self, centre=self.centre[kept], neighbour=self.neighbour[kept], vectors=self.vectors[kept])
+
+
+def make_graph(system: System, neighbours: Neighbours) -> Graph:
+    """Edges with their vectors ``r = x[neighbour] - x[centre] + shift @ cell``, differentiable in positions and cell."""
+    centre, neighbour = neighbours.centre, neighbours.neighbour
+    lattice = system.lattice
+    if system.n_systems == 1:
+        offsets = neighbours.shift @ lattice[0]
+    else:
+        offsets = torch.einsum("ei,eij->ej", neighbours.shift, lattice[system.batch[centre]])
+    vectors = system.positions[neighbour] - system.positions[centre] + offsets
+    return Graph(system, centre, neighbour, vectors)
+
+
+torch.utils._pytree.register_dataclass(Graph)

@@ -1,0 +1,158 @@
+"""The contract of every potential, physical or learned, single or wrapped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from ase.data import chemical_symbols
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from simkit.errors import UnsupportedElementError
+from simkit.graph import Graph
+from simkit.system import System
+
+ALL_ELEMENTS: tuple[int, ...] = tuple(range(1, 119))
+
+
+@dataclass(frozen=True)
+class Output:
+    """A quantity that a potential predicts: its unit and whether there is one value per atom or per system."""
+
+    unit: str
+    per: Literal["atom", "system"]
+    description: str = ""
+
+
+STANDARD_OUTPUTS: Mapping[str, Output] = {
+    "energy": Output("eV", "system", "potential energy"),
+    "energies": Output("eV", "atom", "energy of each atom; the energy is their sum"),
+    "forces": Output("eV/Å", "atom", "negative derivative of the energy with respect to the position"),
+    "virial": Output("eV", "system", "negative derivative of the energy with respect to strain"),
+    "stress": Output("eV/Å³", "system", "derivative of the energy with respect to strain per volume; tension positive"),
+}
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """Facts that a potential declares about itself.
+
+    Attributes:
+        cutoff: length in Å of the longest edge that it uses; the graph must hold all shorter ones.
+        interaction_range: distance in Å beyond which atoms do not influence each other, ``math.inf`` if there is none.
+            For message passing this is the number of layers times the cutoff.
+        elements: atomic numbers that it was made for.
+        conservative: whether its forces are the derivative of its energy.
+        outputs: what it predicts.
+        citations: references (BibTeX keys are not needed: author, journal, year, DOI) to cite when it is used.
+    """
+
+    cutoff: float
+    interaction_range: float
+    elements: tuple[int, ...] = ALL_ELEMENTS
+    conservative: bool = True
+    outputs: Mapping[str, Output] = field(default_factory=lambda: STANDARD_OUTPUTS)
+    citations: tuple[str, ...] = ()
+
+
+class AtomicOutput(NamedTuple):
+    """What a potential returns for a graph.
+
+    Attributes:
+        energies: energy of each atom in eV. float64 is allowed, and advisable, in a float32 model where large
+            reference energies are added.
+        features: rotation-invariant description of each atom's environment, if the potential has one.
+        forces: predicted forces in eV/Å, only of potentials that are not conservative.
+    """
+
+    energies: Float[Tensor, " atoms"]
+    features: Float[Tensor, "atoms features"] | None = None
+    forces: Float[Tensor, "atoms 3"] | None = None
+
+
+class Potential(nn.Module, ABC):
+    """A map from a graph to energies per atom.
+
+    Concrete potentials are final: to change one, wrap it. ``forward`` must
+
+    - ignore every edge that is not shorter than its own cutoff (a graph may be built for a longer one), smoothly;
+    - never differentiate, detach or call ``requires_grad_``: :func:`simkit.evaluate` does that;
+    - hold no Python state that depends on data, so that ``torch.func``, ``vmap`` and ``torch.compile`` work on it;
+    - accept graphs without edges and without atoms.
+
+    ``kind`` names the class in model files; ``config`` returns the JSON-compatible arguments that rebuild it.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, capabilities: Capabilities) -> None:
+        super().__init__()
+        self.capabilities = capabilities
+
+    @abstractmethod
+    def forward(self, graph: Graph) -> AtomicOutput:
+        """Energies per atom, and features if there are any."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """JSON-compatible constructor arguments; tensors live in the state dict instead."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Potential:
+        """Rebuild from :meth:`config`; wrappers call ``build`` on the ``{"kind", "config"}`` of what they wrap."""
+        return cls(**config)
+
+    def specification(self) -> dict[str, Any]:
+        """``{"kind", "config"}``: what a model file needs, beside the tensors, to rebuild this potential."""
+        return {"kind": self.kind, "config": self.config()}
+
+    @property
+    def cutoff(self) -> float:
+        """Length of the longest edge that is used, in Å."""
+        return self.capabilities.cutoff
+
+    @property
+    def interaction_range(self) -> float:
+        """Distance beyond which atoms do not influence each other, in Å; may be infinite."""
+        return self.capabilities.interaction_range
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the coordinates it expects: the least precise one of its tensors."""
+        tensors = [*self.parameters(), *self.buffers()]
+        kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+        return min(kinds, key=lambda kind: torch.finfo(kind).bits, default=torch.float64)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of its tensors; the CPU if it has none."""
+        tensor = next((t for t in [*self.parameters(), *self.buffers()]), None)
+        return torch.device("cpu") if tensor is None else tensor.device
+
+
+def require_elements(potential: Potential, system: System) -> None:
+    """Check that a potential was made for every element of a system.
+
+    Raises:
+        UnsupportedElementError: naming the elements that are not supported and the first atoms that have them.
+    """
+    supported = set(potential.capabilities.elements)
+    numbers = system.numbers.tolist()
+    unknown = sorted(set(numbers) - supported)
+    if not unknown:
+        return
+    atoms = [index for index, number in enumerate(numbers) if number in unknown][:5]
+    raise UnsupportedElementError(
+        f"this {potential.kind} potential supports {symbols(supported)}; the system also contains {symbols(unknown)} "
+        f"(first at atoms {atoms}). Use a potential that was made for these elements, or train one"
+    )
+
+
+def symbols(numbers) -> str:
+    """Chemical symbols of atomic numbers, for messages; long lists are shortened."""
+    names = [chemical_symbols[n] if 0 <= n < len(chemical_symbols) else f"Z={n}" for n in sorted(numbers)]
+    return " ".join(names) if len(names) <= 20 else f"{len(names)} elements ({' '.join(names[:8])} ...)"

@@ -1,0 +1,1 @@
+"""Workflow files: validated, run as a graph of steps, continued after interruptions."""

@@ -1,0 +1,1 @@
+"""The steps that a workflow file can name, one module each."""
