@@ -1,0 +1,66 @@
+"""Molecular dynamics of one system with a model file, continued exactly after an interruption."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from simkit.progress import Progress, Silent
+from simkit.tasks.frames import read_frame
+from simkit.tasks.growing import file_hash
+from simkit.tasks.models import model_calculator
+from simkit.tasks.propagation import Dynamics, Ensemble, propagate
+
+
+def run_md(
+    model: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    ensemble: Ensemble = "langevin",
+    timestep: float = 0.5,
+    steps: int = 1000,
+    temperature: float = 300.0,
+    friction: float = 0.01,
+    time_constant: float = 100.0,
+    seed: int = 0,
+    save_every: int = 10,
+    log_every: int = 1,
+    checkpoint_every: int = 100,
+    max_temperature: float = 10_000.0,
+    frame: int = -1,
+    device: str = "cpu",
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run molecular dynamics with a model file from one frame of a structure file.
+
+    Writes ``trajectory.xyz`` (energies, forces and momenta included), ``log.csv`` (time in fs, energies in eV,
+    temperature in K), ``final.xyz``, ``md.json`` and ``checkpoint.npz`` into ``folder``. Called again with the same
+    settings, or more steps, it continues from the checkpoint with the same numbers as an uninterrupted run.
+
+    Args:
+        model: own model file or one of mace-torch.
+        source: structure file; ``frame`` chooses the frame, the last by default.
+        folder: where results go.
+        device: torch device.
+        dtype: ``float64`` or ``float32``; the model's own by default.
+        progress: where progress is shown.
+
+    The other arguments are those of :class:`~simkit.tasks.propagation.Dynamics`.
+
+    Returns:
+        The content of ``md.json``; its ``status`` is ``finished`` or ``exploded``, with a ``remedy``.
+
+    Raises:
+        SimkitError: the folder holds a run with other settings, or a file cannot be used.
+    """
+    settings = Dynamics(
+        ensemble, timestep, steps, temperature, friction, time_constant,
+        seed, save_every, log_every, checkpoint_every, max_temperature,
+    )  # fmt: skip
+    atoms = read_frame(source, frame)
+    atoms.calc = model_calculator(model, device=device, dtype=dtype)
+    identity = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame, "dtype": dtype}
+    return propagate(atoms, Path(folder), settings, identity=identity, progress=progress or Silent())

@@ -1,0 +1,134 @@
+"""Structures with their results, read from and written to files one by one, through ASE."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import iread
+from ase.io.extxyz import write_extxyz
+
+from simkit.errors import DataError
+
+EXTXYZ = (".xyz", ".extxyz")
+
+
+def read_frames(path: str | os.PathLike[str]) -> Iterator[Atoms]:
+    """Every frame of a file in any format that ASE reads, without holding them all in memory.
+
+    Raises:
+        DataError: no such file, or a frame that cannot be read.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise DataError(f"expected a structure file, found none at {source}: check the path")
+    index = 0
+    frames = iter(iread(source, index=":", format="extxyz" if source.suffix in EXTXYZ else None))
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration:
+            break
+        except Exception as error:  # ASE's readers raise whatever they meet
+            raise DataError(
+                f"{source}: frame {index} cannot be read ({type(error).__name__}: {error}); "
+                "the file may be truncated or not of the format that its suffix says"
+            ) from error
+        yield frame
+        index += 1
+    if index == 0:
+        raise DataError(f"{source}: expected at least one structure, found none")
+
+
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """Number of frames of a file; extended XYZ is skipped through without parsing it."""
+    source = Path(path)
+    if source.suffix not in EXTXYZ or not source.is_file():
+        return sum(1 for _ in read_frames(source))
+    count = 0
+    with source.open("rb") as file:
+        while line := file.readline().strip():
+            try:
+                skipped = int(line) + 1
+            except ValueError:
+                raise DataError(
+                    f"{source}: frame {count} should start with its number of atoms, found {line[:40]!r}"
+                ) from None
+            for _ in range(skipped):
+                file.readline()
+            count += 1
+    return count
+
+
+def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
+    """One frame of a file; the last by default.
+
+    Raises:
+        DataError: no such file or frame.
+    """
+    frames = list(read_frames(path))
+    if not -len(frames) <= index < len(frames):
+        raise DataError(f"{path}: expected a frame {index}, found {len(frames)} frames")
+    return frames[index]
+
+
+def frame_name(path: str | os.PathLike[str], index: int, atoms: Atoms) -> str:
+    """How messages call a frame."""
+    return f"{Path(path).name}, frame {index} ({atoms.get_chemical_formula()})"
+
+
+def extxyz_text(atoms: Atoms) -> str:
+    """A frame with its results as extended XYZ."""
+    buffer = io.StringIO()
+    write_extxyz(buffer, [atoms])
+    return buffer.getvalue()
+
+
+def write_frames(path: str | os.PathLike[str], frames: Iterable[Atoms]) -> None:
+    """Write frames one by one as extended XYZ; for whole files, call it within ``atomic_path``."""
+    with Path(path).open("w", encoding="utf-8") as file:
+        for frame in frames:
+            file.write(extxyz_text(frame))
+
+
+def require_extxyz(path: str | os.PathLike[str]) -> Path:
+    """Check that a path to write to asks for extended XYZ.
+
+    Raises:
+        DataError: another suffix.
+    """
+    target = Path(path)
+    if target.suffix not in EXTXYZ:
+        raise DataError(f"expected an output file that ends in .xyz or .extxyz, found {target.name}")
+    return target
+
+
+def attach(atoms: Atoms, **results: Any) -> Atoms:
+    """Give a frame results (ASE's names and units), replacing all it had; changes the frame."""
+    present = {name: value for name, value in results.items() if value is not None}
+    atoms.calc = SinglePointCalculator(atoms, **present)
+    return atoms
+
+
+def keep_references(atoms: Atoms) -> bool:
+    """Move results that a frame came with to ``REF_<name>``, unless such are there; say whether any were moved."""
+    if atoms.calc is None:
+        return False
+    moved = False
+    for name, value in atoms.calc.results.items():
+        if value is None or f"REF_{name}" in atoms.info or f"REF_{name}" in atoms.arrays:
+            continue
+        array = np.asarray(value)
+        if array.ndim >= 1 and len(array) == len(atoms) and name != "stress" and name != "dipole":
+            atoms.arrays[f"REF_{name}"] = array.copy()
+        else:
+            atoms.info[f"REF_{name}"] = value
+        moved = True
+    atoms.calc = None
+    return moved

@@ -1,0 +1,253 @@
+"""The loop of molecular dynamics: integrator, trajectory, log and checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms, units
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
+from ase.md.velocitydistribution import Stationary, ZeroRotation
+from ase.md.verlet import VelocityVerlet
+
+from simkit.errors import InvalidSystemError, SimkitError
+from simkit.files import atomic_path, write_json
+from simkit.progress import Progress, Task
+from simkit.tasks.energetics import summarise_log
+from simkit.tasks.frames import attach, extxyz_text, write_frames
+from simkit.tasks.growing import GrowingFile, csv_row, require_same_run
+
+Ensemble = Literal["nve", "langevin", "bussi"]
+COLUMNS = ("step", "time_fs", "potential_ev", "kinetic_ev", "total_ev", "temperature_k")
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Settings of a run.
+
+    Attributes:
+        ensemble: ``nve`` (velocity Verlet), ``langevin`` or ``bussi`` (stochastic velocity rescaling), both NVT.
+        timestep: in fs.
+        steps: number of time steps.
+        temperature: of the thermostat and of the initial velocities, in K. Without thermostat, and starting from a
+            minimum, half of it goes into potential energy.
+        friction: of Langevin dynamics, in 1/fs.
+        time_constant: of velocity rescaling, in fs.
+        seed: of the initial velocities and the thermostat.
+        save_every: steps between frames of the trajectory.
+        log_every: steps between lines of the log.
+        checkpoint_every: steps between checkpoints.
+        max_temperature: in K; a system that gets hotter has exploded, and the run stops.
+    """
+
+    ensemble: Ensemble = "langevin"
+    timestep: float = 0.5
+    steps: int = 1000
+    temperature: float = 300.0
+    friction: float = 0.01
+    time_constant: float = 100.0
+    seed: int = 0
+    save_every: int = 10
+    log_every: int = 1
+    checkpoint_every: int = 100
+    max_temperature: float = 10_000.0
+
+
+def propagate(
+    atoms: Atoms, folder: Path, settings: Dynamics, *, identity: dict[str, Any], progress: Progress, title: str = ""
+) -> dict[str, Any]:
+    """Run dynamics of atoms that have a calculator; files and summary as in :func:`run_md`.
+
+    Args:
+        atoms: changed by the run.
+        folder: where results go.
+        settings: of the dynamics.
+        identity: JSON-compatible facts that must be the same for a run to be continued.
+        progress: where progress is shown.
+        title: of the progress bar.
+
+    Raises:
+        SimkitError: settings that make no sense, or a folder that holds a run with other settings.
+    """
+    _check(settings)
+    identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
+    rng = np.random.default_rng(settings.seed)
+    checkpoint = _Checkpoint(folder / "checkpoint.npz", identity)
+    fresh = not checkpoint.path.exists()
+    if fresh:
+        draw_velocities(atoms, settings.temperature, rng)
+    first, lengths = (0, (0, 0)) if fresh else checkpoint.restore(atoms, rng)
+    title = title or f"MD {settings.ensemble} {settings.temperature:g} K"
+    with (
+        GrowingFile(folder / "trajectory.xyz", lengths[0]) as trajectory,
+        GrowingFile(folder / "log.csv", lengths[1]) as log,
+        progress.task(title, settings.steps, first) as task,
+    ):
+        run = _Run(atoms, settings, rng, trajectory, log, checkpoint, task)
+        problem = run.advance(first, fresh)
+    with atomic_path(folder / "final.xyz") as temporary:
+        write_frames(temporary, [run.last_good])
+    summary = summarise_log(folder / "log.csv", len(atoms), settings) | {
+        "status": "exploded" if problem else "finished",
+        "ns_per_day": run.speed,
+    }
+    if problem:
+        progress.say(f"{title}: stopped. {problem}")
+        summary["remedy"] = problem
+    write_json(folder / "md.json", summary)
+    return summary
+
+
+def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
+    """Give free atoms momenta of a temperature (K), without drift and, outside periodic cells, without rotation."""
+    widths = np.sqrt(atoms.get_masses() * units.kB * temperature)
+    atoms.set_momenta(widths[:, None] * rng.standard_normal((len(atoms), 3)))
+    if atoms.constraints or len(atoms) == 1:
+        return
+    Stationary(atoms)
+    if not atoms.pbc.any() and len(atoms) > 2:
+        ZeroRotation(atoms)
+
+
+class _Run:
+    """The loop over steps and what is written on the way."""
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        settings: Dynamics,
+        rng: np.random.Generator,
+        trajectory: GrowingFile,
+        log: GrowingFile,
+        checkpoint: _Checkpoint,
+        task: Task,
+    ) -> None:
+        self.atoms, self.settings, self.rng = atoms, settings, rng
+        self.trajectory, self.log, self.checkpoint, self.task = trajectory, log, checkpoint, task
+        self.last_good = atoms
+        self.speed: float | None = None
+
+    def advance(self, first: int, fresh: bool) -> str | None:
+        """Run from step ``first`` to the end; the reason if it had to stop."""
+        if fresh:
+            if problem := self._problem(0):
+                return problem
+            self.log.write(",".join(COLUMNS) + "\n")
+            self._write(0)
+        self.last_good = self._snapshot()
+        dynamics = make_integrator(self.atoms, self.settings, self.rng)
+        start = time.perf_counter()
+        for step in range(first + 1, self.settings.steps + 1):
+            try:
+                dynamics.step()
+            except InvalidSystemError as error:
+                return f"At step {step}: {error}. {REMEDY}"
+            if problem := self._problem(step):
+                return problem
+            self.last_good = self._snapshot()
+            self._write(step)
+            elapsed = (time.perf_counter() - start) / 86400
+            self.speed = (step - first) * self.settings.timestep * 1e-6 / elapsed
+            self.task.advance(1, self._note())
+        return None
+
+    def _snapshot(self) -> Atoms:
+        copy = self.atoms.copy()
+        return attach(copy, energy=self.atoms.get_potential_energy(), forces=self.atoms.get_forces(False))
+
+    def _write(self, step: int) -> None:
+        settings, atoms = self.settings, self.atoms
+        if step % settings.log_every == 0:
+            potential, kinetic = float(atoms.get_potential_energy()), float(atoms.get_kinetic_energy())
+            row = (step, step * settings.timestep, potential, kinetic, potential + kinetic, temperature(atoms))
+            self.log.write(csv_row(row))
+        if step % settings.save_every == 0:
+            frame = self._snapshot()
+            frame.info |= {"step": step, "time_fs": step * settings.timestep}
+            self.trajectory.write(extxyz_text(frame))
+        if step % settings.checkpoint_every == 0 or step == settings.steps:
+            self.checkpoint.save(atoms, self.rng, step, (self.trajectory.sync(), self.log.sync()))
+
+    def _problem(self, step: int) -> str | None:
+        energy, forces = self.atoms.get_potential_energy(), self.atoms.get_forces()
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            return f"At step {step} the energy or a force is not a finite number. {REMEDY}"
+        now = temperature(self.atoms)
+        if now > self.settings.max_temperature:
+            return f"At step {step} the temperature reached {now:.0f} K. {REMEDY}"
+        return None
+
+    def _note(self) -> str:
+        return (
+            f"T={temperature(self.atoms):.0f} K  E={self.atoms.get_potential_energy():.4f} eV  {self.speed:.2f} ns/day"
+        )
+
+
+REMEDY = (
+    "final.xyz holds the last good frame. Use a shorter time step, relax the structure first, "
+    "or train the model on frames like that one"
+)
+
+
+class _Checkpoint:
+    """State of a run on disk."""
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        self.identity = json.loads(json.dumps(identity))
+
+    def save(self, atoms: Atoms, rng: np.random.Generator, step: int, lengths: tuple[int, int]) -> None:
+        header = {
+            "identity": self.identity,
+            "step": step,
+            "lengths": lengths,
+            "rng": rng.bit_generator.state,
+        }
+        with atomic_path(self.path) as temporary:
+            np.savez(
+                temporary, positions=atoms.positions, momenta=atoms.get_momenta(), header=np.array(json.dumps(header))
+            )
+
+    def restore(self, atoms: Atoms, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
+        with np.load(self.path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            require_same_run(self.path.parent, header["identity"], self.identity)
+            atoms.positions[:] = file["positions"]
+            atoms.set_momenta(file["momenta"], apply_constraint=False)
+        rng.bit_generator.state = header["rng"]
+        trajectory, log = header["lengths"]
+        return header["step"], (trajectory, log)
+
+
+def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) -> MolecularDynamics:
+    """ASE's integrator of an ensemble; units are converted here and nowhere else."""
+    timestep = settings.timestep * units.fs
+    if settings.ensemble == "nve":
+        return VelocityVerlet(atoms, timestep)
+    if settings.ensemble == "bussi":
+        constant = settings.time_constant * units.fs
+        return Bussi(atoms, timestep, temperature_K=settings.temperature, taut=constant, rng=rng)
+    friction = settings.friction / units.fs
+    return Langevin(
+        atoms, timestep, temperature_K=settings.temperature, friction=friction, rng=rng, fixcm=False
+    )
+
+
+def temperature(atoms: Atoms) -> float:
+    """Kinetic temperature ``2 K / (f k_B)`` in K; f counts the components of the momenta that are not constrained."""
+    return float(atoms.get_temperature())
+
+
+def _check(settings: Dynamics) -> None:
+    positive = ("timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant")
+    for name in positive:
+        if getattr(settings, name) <= 0:
+            raise SimkitError(f"expected a positive {name}, found {getattr(settings, name)}")
+    if settings.temperature < 0 or (settings.ensemble == "bussi" and settings.temperature == 0):
+        raise SimkitError(f"expected a positive temperature in K, found {settings.temperature}")
