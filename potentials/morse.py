@@ -15,8 +15,8 @@ from simkit.potentials.cutoffs import quintic_switch
 class Morse(Potential):
     """Morse pair potential, switched off smoothly.
 
-    ``E = ½ Σ_ij D [(1 - exp(-a(r - r0)))² - 1] · s(r)`` where s falls from 1 at ``switch_on`` to 0 at the cutoff with two
-    continuous derivatives. A dimer is bound by D at the distance r0 with the force constant ``2Da²``.
+    ``E = ½ Σ_ij D [(1 - exp(-a(r - r0)))² - 1] · s(r)`` where s falls from 1 at ``switch_on`` to 0 at the cutoff with
+    two continuous derivatives. A dimer is bound by D at the distance r0 with the force constant ``2Da²``.
 
     Args:
         depth: well depth D in eV.

@@ -24,8 +24,8 @@ class StillingerWeber(Potential):
         g  = exp(γ/(ρ - a))
 
     Expanding the square turns the sum over triplets into moments of each atom's surroundings, which cost as little as
-    the pairs and hold no list of triplets. With unit vectors n and ``S = Σ g``, ``V = Σ g n``, ``T = Σ g n nᵀ`` over the
-    neighbours of atom i, its triplets contribute ``½ λε (|T|² - 2 c0 |V|² + c0² S² - (1 - c0)² Σ g²)``.
+    the pairs and need no list of triplets. With unit vectors n and ``S = Σ g``, ``V = Σ g n``, ``T = Σ g n nᵀ`` over
+    the neighbours of atom i, its triplets contribute ``½ λε (|T|² - 2 c0 |V|² + c0² S² - (1 - c0)² Σ g²)``.
 
     Args:
         epsilon: ε in eV.
@@ -40,7 +40,8 @@ class StillingerWeber(Potential):
         cos_angle: c0, the cosine of the preferred angle.
         elements: atomic numbers that it stands for.
 
-    Reference: F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985), doi:10.1103/PhysRevB.31.5262, eqs. 2.3 to 2.6.
+    Reference: F. H. Stillinger, T. A. Weber, Phys. Rev. B 31, 5262 (1985), doi:10.1103/PhysRevB.31.5262,
+    eqs. 2.3 to 2.6.
     """
 
     kind: ClassVar[str] = "stillinger-weber"

@@ -74,8 +74,8 @@ def _joint_capabilities(terms: tuple[Potential, ...]) -> Capabilities:
     if len({fact.conservative for fact in facts}) > 1:
         direct = [term.kind for term in terms if not term.capabilities.conservative]
         raise SimkitError(
-            f"expected terms that all derive their forces from the energy, or none; {', '.join(direct)} predicts forces "
-            "directly: its forces and those of the other terms cannot be added. Use a conservative potential"
+            f"expected terms that all derive their forces from the energy, or none; {', '.join(direct)} predicts "
+            "forces directly: its forces and those of the other terms cannot be added. Use a conservative potential"
         )
     elements = set(facts[0].elements).intersection(*[fact.elements for fact in facts[1:]])
     if not elements:
