@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -36,7 +37,7 @@ class LennardJones(Potential):
         sigma: float,
         cutoff: float,
         switch_on: float | None = None,
-        elements: tuple[int, ...] = ALL_ELEMENTS,
+        elements: Sequence[int] = ALL_ELEMENTS,
     ) -> None:
         citation = "J. E. Lennard-Jones, Proc. R. Soc. A 106, 463 (1924), doi:10.1098/rspa.1924.0082"
         super().__init__(Capabilities(cutoff, cutoff, tuple(elements), citations=(citation,)))
@@ -59,5 +60,5 @@ class LennardJones(Potential):
             "sigma": self.sigma.item(),
             "cutoff": self.cutoff,
             "switch_on": self.switch_on,
-            "elements": self.capabilities.elements,
+            "elements": list(self.capabilities.elements),
         }
