@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from simkit.progress import Progress
 
 
-class Source:
-    """Marker of a field that names a file: a path, or ``$step/file`` for a file that another step makes."""
+class Source(str):
+    """The value of a field that names a file: a path, or ``$step/file`` for a file that another step makes."""
 
 
-Input = Annotated[str, Source()]
-"""A path relative to the workflow file, or ``$step/file``."""
+Input = Annotated[str, AfterValidator(Source)]
+"""A path relative to the workflow file, or ``$step/file``, or ``$step`` for the whole folder of another step.
+
+Inputs may stand anywhere in the settings: ``data: Input``, ``extra: list[Input] = []``, ``model: Input | None = None``.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class Step(BaseModel, ABC):
 
     A step reads only its inputs and writes only into ``context.folder``. Files are written atomically. It can be killed
     at any time and, run again with the same folder, continues. ``version`` is part of the address of its results: raise
-    it when the same settings would give other results.
+    it when the same settings would give other results. The word ``kind`` of a workflow file chooses the class (see
+    :mod:`simkit.workflow.kinds`) and is no field of it. Modules of steps import torch only inside ``run``, so that files
+    are checked quickly.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     version: ClassVar[int] = 1
     produces: ClassVar[tuple[str, ...]] = ()
@@ -60,3 +65,7 @@ class Step(BaseModel, ABC):
     @abstractmethod
     def run(self, context: Context) -> dict[str, Any]:
         """Do the work; return a JSON-compatible summary whose keys carry units, e.g. ``forces_mae_mev_per_ang``."""
+
+    def citations(self) -> tuple[str, ...]:
+        """References (with a DOI) of the methods that these settings use, for the results and the report."""
+        return ()

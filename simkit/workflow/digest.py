@@ -1,0 +1,64 @@
+"""Hashes of settings and of files, of which the addresses of results are made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from simkit.errors import WorkflowError
+from simkit.files import write_json
+
+LARGE = 64 * 2**20
+"""Files of at least so many bytes are hashed again only when their size or time of modification changes."""
+
+
+class FileDigests:
+    """SHA-256 of files and folders, remembered for large files in a small JSON file."""
+
+    def __init__(self, memory: Path) -> None:
+        self.memory = memory
+        self.known = _read_memory(memory)
+
+    def digest(self, path: Path) -> str:
+        """The hash of a file's bytes; of a folder, of the names and bytes of all files in it."""
+        if path.is_file():
+            return self._of_file(path)
+        parts = [(p.relative_to(path).as_posix(), self._of_file(p)) for p in sorted(path.rglob("*")) if p.is_file()]
+        return digest_of(parts)
+
+    def _of_file(self, path: Path) -> str:
+        status = path.stat()
+        if status.st_size < LARGE:
+            return _sha256(path)
+        key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
+        if key not in self.known:
+            self.known[key] = _sha256(path)
+            write_json(self.memory, self.known)
+        return self.known[key]
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a value's canonical JSON: sorted keys, no spaces."""
+    try:
+        plain = to_jsonable_python(value)
+    except ValueError as error:
+        raise WorkflowError(f"settings must be representable in JSON: {error}") from error
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_memory(path: Path) -> dict[str, str]:
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,30 @@
+"""The kinds of steps that workflow files can name, and where their classes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from simkit.workflow.step import Step
+
+Kinds = Mapping[str, str]
+"""Kind -> ``"module:Class"``; a class is imported when a file uses its kind."""
+
+KINDS: Kinds = {
+    "label": "simkit.workflow.steps.label:Label",
+    "train": "simkit.workflow.steps.train:Train",
+    "evaluate": "simkit.workflow.steps.evaluate:Evaluate",
+    "predict": "simkit.workflow.steps.predict:Predict",
+    "relax": "simkit.workflow.steps.relax:Relax",
+    "md": "simkit.workflow.steps.md:MolecularDynamics",
+    "report": "simkit.workflow.steps.report:Report",
+}
+
+
+def load_class(target: str) -> type[Step]:
+    """The class that ``"module:Class"`` names."""
+    module, _, name = target.partition(":")
+    step_class = getattr(import_module(module), name)
+    if not (isinstance(step_class, type) and issubclass(step_class, Step)):
+        raise TypeError(f"expected {target} to be a Step class, found {step_class!r}")
+    return step_class
