@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from simkit.errors import DataError
 from simkit.neighbours import Neighbours, build_neighbours, concatenate_neighbours
 from simkit.system import System, concatenate
 
@@ -40,6 +44,8 @@ class Frame:
         group: frames of one group (a trajectory, a composition) stay together when a dataset is split by group.
         weight: factor on this frame's loss.
         neighbours: cached pairs, if the dataset stores them.
+        info: the frame's other data, by name, as in ASE's ``atoms.info``.
+        arrays: other data per atom, by name, as in ASE's ``atoms.arrays``.
     """
 
     system: System
@@ -48,6 +54,16 @@ class Frame:
     group: str = ""
     weight: float = 1.0
     neighbours: Neighbours | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def is_isolated_atom(self) -> bool:
+        """Whether this is one atom alone: marked ``config_type=IsolatedAtom``, or single and not periodic."""
+        if self.system.n_atoms != 1:
+            return False
+        marked = str(self.info.get("config_type", "")).lower() == "isolatedatom"
+        return marked or not bool(self.system.pbc.any())
 
 
 class Dataset(torch.utils.data.Dataset[Frame], ABC):
@@ -60,6 +76,15 @@ class Dataset(torch.utils.data.Dataset[Frame], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Frame:
         """Frame ``index``, from 0 to ``len - 1``."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the frames come from."""
+        return ()
+
+    def atom_counts(self) -> np.ndarray:
+        """Number of atoms of each frame; reads every frame unless the format knows better."""
+        return np.array([self[index].system.n_atoms for index in range(len(self))], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -95,17 +120,46 @@ class Batch:
 
 
 def collate(frames: Sequence[Frame], cutoff: float, dtype: torch.dtype | None = None) -> Batch:
-    """Join frames into a batch with neighbours complete up to ``cutoff`` (Å), from the frames' caches if they suffice."""
+    """Join frames into a batch with neighbours complete up to ``cutoff`` (Å), from the frames' caches if they suffice.
+
+    Raises:
+        DataError: no frames, or a label that is NaN or infinite.
+    """
+    if not frames:
+        raise DataError("expected at least one frame in a batch, found none")
+    for frame in frames:
+        require_finite_labels(frame)
     systems = [frame.system.to(dtype=dtype) for frame in frames]
     system = concatenate(systems)
-    cached = [frame.neighbours for frame in frames if frame.neighbours and frame.neighbours.cutoff >= cutoff]
-    if len(cached) == len(frames):
-        neighbours = concatenate_neighbours(cached, [one.n_atoms for one in systems]).to(dtype=system.dtype)
-    else:
-        neighbours = build_neighbours(system, cutoff)
+    lists = [
+        frame.neighbours
+        if frame.neighbours is not None and frame.neighbours.cutoff >= cutoff
+        else build_neighbours(frame.system, cutoff)
+        for frame in frames
+    ]
+    neighbours = concatenate_neighbours(lists, [one.n_atoms for one in systems]).to(dtype=system.dtype)
     labels, masks = _joined_labels(frames, systems)
     weight = torch.tensor([frame.weight for frame in frames], dtype=system.dtype)
     return Batch(system, neighbours, labels, *masks, weight=weight)
+
+
+def require_finite_labels(frame: Frame) -> None:
+    """Check that no label is NaN or infinite.
+
+    Raises:
+        DataError: naming the frame, the label and the first atoms concerned.
+    """
+    for name in ("energy", "forces", "stress"):
+        value = getattr(frame.labels, name)
+        if value is None or bool(torch.isfinite(value).all()):
+            continue
+        where = ""
+        if name == "forces":
+            where = f" at atoms {torch.nonzero(~torch.isfinite(value).all(1))[:5, 0].tolist()}"
+        raise DataError(
+            f"{frame.name or 'a frame'}: expected finite {name}, found NaN or infinity{where}; "
+            f"remove the frame, or this label of it, and look for others with simkit.datasets.audit"
+        )
 
 
 def _joined_labels(frames: Sequence[Frame], systems: Sequence[System]) -> tuple[Labels, list[Tensor]]:
