@@ -11,10 +11,13 @@ from simkit.errors import ModelFileError, SimkitError
 from simkit.potential import Potential
 
 CATALOGUE: Mapping[str, str] = {
+    "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
+    "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
     "element-shift": "simkit.potentials.element_shift:ElementShift",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
     "mace": "simkit.potentials.mace:MACE",
     "morse": "simkit.potentials.morse:Morse",
+    "one-head": "simkit.potentials.one_head:OneHead",
     "painn": "simkit.potentials.painn:PaiNN",
     "stillinger-weber": "simkit.potentials.stillinger_weber:StillingerWeber",
     "sum": "simkit.potentials.sum:Sum",

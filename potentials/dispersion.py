@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -68,7 +69,7 @@ class DispersionD3(Potential):
         cutoff: float = 60 * BOHR,
         coordination_cutoff: float = 40 * BOHR,
         switch_on: float = 0.9,
-        elements: tuple[int, ...] = tuple(range(1, 104)),
+        elements: Sequence[int] = tuple(range(1, 104)),
     ) -> None:
         if not set(elements) <= set(range(1, 104)):
             raise SimkitError(f"D3 has coefficients for the elements 1 to 103, found {sorted(elements)}")
@@ -159,13 +160,13 @@ def _library() -> Any:
     return tad_dftd3
 
 
-def _tables(elements: tuple[int, ...]) -> dict[str, Tensor]:
+def _tables(elements: Sequence[int]) -> dict[str, Tensor]:
     """C6 of pairs of references, their coordination numbers, covalent radii, and Q, all in atomic units."""
     library = _library()
     from tad_mctc.data import radii
 
     options = {"dtype": torch.float64, "device": torch.device("cpu")}
-    rows = torch.tensor(elements)
+    rows = torch.tensor(list(elements))
     reference = library.reference.Reference(**options)
     return {
         "c6": reference.c6[rows][:, rows].contiguous(),

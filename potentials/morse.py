@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +39,7 @@ class Morse(Potential):
         distance: float,
         cutoff: float,
         switch_on: float | None = None,
-        elements: tuple[int, ...] = ALL_ELEMENTS,
+        elements: Sequence[int] = ALL_ELEMENTS,
     ) -> None:
         citation = "P. M. Morse, Phys. Rev. 34, 57 (1929), doi:10.1103/PhysRev.34.57"
         super().__init__(Capabilities(cutoff, cutoff, tuple(elements), citations=(citation,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -58,7 +59,7 @@ class StillingerWeber(Potential):
         three_body: float,
         decay: float,
         cos_angle: float = -1 / 3,
-        elements: tuple[int, ...] = (14,),
+        elements: Sequence[int] = (14,),
     ) -> None:
         cutoff = reach * sigma
         super().__init__(Capabilities(cutoff, cutoff, tuple(elements), citations=(CITATION,)))
@@ -105,11 +106,12 @@ class StillingerWeber(Potential):
             return values.new_zeros(graph.system.n_atoms, *values.shape[1:]).index_add(0, graph.centre, values)
 
         weighted = weight[:, None] * unit
+        c0 = self.cos_angle
         second = summed(weighted[:, :, None] * unit[:, None, :]).square().sum((1, 2))
         first = summed(weighted).square().sum(1)
         zeroth = summed(weight).square()
-        same = (1 - self.cos_angle) ** 2 * summed(weight.square())
-        moments = second - 2 * self.cos_angle * first + self.cos_angle**2 * zeroth - same
+        same = summed(weight.square())
+        moments = second + c0 * (c0 * zeroth - 2 * first) - (1 - c0) * (1 - c0) * same
         return 0.5 * self.three_body * self.epsilon * moments
 
     def config(self) -> dict[str, Any]:

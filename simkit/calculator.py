@@ -27,12 +27,12 @@ INFO_KEYS = ("charge", "spin")
 class Calculator(ase_calculator.Calculator):
     """Energies, forces and stress of a potential, for everything that speaks ASE.
 
-    Asking for the energy evaluates the potential only; asking for forces or stress differentiates once and keeps both, as
-    optimisers of the cell ask for one after the other. The calculator works on its own copy of a potential: training
-    it further does not change the results, and its parameters keep their gradients.
+    Asking for the energy evaluates the potential only; asking for forces or stress differentiates once and keeps both,
+    as optimisers of the cell ask for one after the other. The calculator works on its own copy of a potential:
+    training it further does not change the results, and its parameters keep their gradients.
 
-    The stress follows ASE: eV/Å³, tension positive, Voigt order xx yy zz yz xz xy, per ``atoms.get_volume()``. For slabs
-    and wires, that is the volume of the cell given by the user.
+    The stress follows ASE: eV/Å³, tension positive, Voigt order xx yy zz yz xz xy, per ``atoms.get_volume()``. For
+    slabs and wires, that is the volume of the cell given by the user.
 
     Args:
         model: a potential, or the path of a model file (simkit's own or mace-torch's).
