@@ -80,11 +80,10 @@ class Running:
         self.sums: Float[Tensor, "2 terms"] = torch.zeros((2, len(TERMS)), dtype=torch.float64, device=fabric.device)
         self.errors = Errors(fabric.device, free_atoms_only=free_atoms_only, per_element=per_element)
 
-    def add(self, part: LossSums, prediction: Prediction | None, batch: Batch | None) -> None:
+    def add(self, part: LossSums, prediction: Prediction, batch: Batch) -> None:
         """Take in a batch."""
         self.sums += torch.stack([part.sums.detach(), part.counts])
-        if batch is not None and prediction is not None:
-            self.errors.update(prediction, batch)
+        self.errors.update(prediction, batch)
 
     def join(self) -> None:
         """Make the sums of this process those of all processes."""

@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from simkit.datasets.base import Batch
+from simkit.datasets.base import Batch, Dataset, collate
+from simkit.datasets.loader import Loader
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import Prediction, evaluate
 from simkit.potential import Potential
+from simkit.training.frames import CheckedFrames, on_device
 from simkit.training.loss import TERMS, LossSums, loss_sums
 from simkit.training.metrics import Running
-from simkit.training.sampling import ReadyFrames, batches, in_order
 from simkit.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -47,14 +48,11 @@ class Objective:
         """Weights of energy, forces and stress in stage 1 or 2."""
         return self._weights[stage - 1]
 
-    def evaluate(self, batch: Batch | None, stage: int, training: bool) -> tuple[LossSums, Prediction | None]:
-        """Sums and counts of the loss of this process's share of a batch; None is an empty share.
+    def evaluate(self, batch: Batch, stage: int, training: bool) -> tuple[LossSums, Prediction]:
+        """Sums and counts of the loss of this process's share of a batch.
 
         In training only what has a weight is computed; otherwise all that is labelled is.
         """
-        if batch is None:
-            zero = torch.zeros(len(TERMS), dtype=torch.float64, device=self.fabric.device)
-            return LossSums(zero, zero), None
         labels, wanted = batch.labels, self._wanted[stage - 1]
         outputs = ["energy"]
         if labels.forces is not None and (wanted[1] or not training):
@@ -65,13 +63,27 @@ class Objective:
         prediction = evaluate(self.potential, batch.system, batch.neighbours, outputs, create_graph=training)
         return loss_sums(prediction, batch, self.settings.loss), prediction
 
-    def assess(self, frames: ReadyFrames, stage: int, per_element: bool = False) -> tuple[float, dict[str, float]]:
+    def loader(self, dataset: Dataset, batch_size: int, *, shuffle: bool, seed: int = 0) -> Loader:
+        """Batches of a dataset for this process; they hold checked frames, which stay in memory."""
+        return Loader(
+            CheckedFrames(dataset, self.potential, self.settings.torch_dtype),
+            self.potential.cutoff,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            dtype=self.settings.torch_dtype,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+            workers=self.settings.workers,
+            memory=self.settings.cache_gigabytes * 1e9,
+        )
+
+    def assess(self, loader: Loader, stage: int, per_element: bool = False) -> tuple[float, dict[str, float]]:
         """Loss and errors on a whole dataset, over all processes, without graphs for the parameters' gradients."""
-        fabric = self.fabric
-        running = Running(fabric, free_atoms_only=self.settings.loss.free_atoms_only, per_element=per_element)
-        plan = in_order(len(frames), self.settings.validation_batch_size)
+        free_atoms_only = self.settings.loss.free_atoms_only
+        running = Running(self.fabric, free_atoms_only=free_atoms_only, per_element=per_element)
         with _without_parameter_gradients(self.potential):
-            for batch in batches(frames, plan, fabric.device, fabric.global_rank, fabric.world_size):
+            for batch in on_device(loader, self.fabric.device):
                 running.add(*self.evaluate(batch, stage, training=False), batch)
         running.join()
         return running.loss(self.weights(stage)), running.errors.result()
@@ -90,15 +102,16 @@ class Objective:
                 "set that weight to 0, or check the names of the labels in the data file"
             )
 
-    def blame(self, frames: ReadyFrames, indices: Sequence[int], stage: int) -> str:
+    def blame(self, loader: Loader, indices: Sequence[int], stage: int) -> str:
         """What to say about a batch whose loss is not finite."""
         broken = []
         with _without_parameter_gradients(self.potential):
             for index in indices:
-                part, _ = self.evaluate(frames.batch([index]).to(self.fabric.device), stage, training=False)
+                batch = collate([loader.dataset[index]], loader.cutoff, loader.dtype).to(self.fabric.device)
+                part, _ = self.evaluate(batch, stage, training=False)
                 if not bool(torch.isfinite(part.sums).all()):
                     broken.append(index)
-        names = ", ".join(frames[index].name for index in (broken or indices)[:8])
+        names = ", ".join(loader.dataset[index].name for index in (broken or indices)[:8])
         if broken and len(broken) < len(indices):
             return f"the loss of these frames is NaN or infinite: {names}. Check their structures and labels"
         return (

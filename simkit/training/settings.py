@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 class Settings(BaseModel):
@@ -110,7 +119,9 @@ class TrainingSettings(Settings):
     """
 
     max_epochs: PositiveInt = 200
-    max_hours: PositiveFloat | None = Field(default=None, description="wall-clock budget; training then ends in good order")
+    max_hours: PositiveFloat | None = Field(
+        default=None, description="wall-clock budget; training then ends in good order"
+    )
     batch_size: PositiveInt = 5
     validation_batch_size: PositiveInt = 16
     dtype: Literal["float32", "float64"] = "float32"
@@ -120,12 +131,21 @@ class TrainingSettings(Settings):
     schedule: Schedule = Plateau()
     warmup_epochs: NonNegativeFloat = Field(default=0.0, description="the learning rate first rises linearly from zero")
     clip: PositiveFloat | None = Field(default=10.0, description="largest norm of the gradient")
-    ema: float | None = Field(default=0.99, gt=0, lt=1, description="decay of the exponential moving average of the weights")
+    ema: float | None = Field(
+        default=0.99, gt=0, lt=1, description="decay of the exponential moving average of the weights"
+    )
     validate_every: PositiveInt = Field(default=1, description="epochs between validations")
-    early_stop: PositiveInt | None = Field(default=None, description="stop after this many epochs without a better validation")
-    checkpoint_minutes: PositiveFloat = Field(default=10.0, description="longest time between checkpoints within an epoch")
+    early_stop: PositiveInt | None = Field(
+        default=None, description="stop after this many epochs without a better validation"
+    )
+    checkpoint_minutes: PositiveFloat = Field(
+        default=10.0, description="longest time between checkpoints within an epoch"
+    )
     frozen: tuple[str, ...] = Field(default=(), description="patterns of names of parameters that are not trained")
-    cache_gigabytes: NonNegativeFloat = Field(default=4.0, description="memory for frames and their neighbours between epochs")
+    workers: NonNegativeInt = Field(default=0, description="processes that read frames, for data larger than memory")
+    cache_gigabytes: NonNegativeFloat = Field(
+        default=4.0, description="memory for frames and their neighbours between epochs"
+    )
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> TrainingSettings:
@@ -142,5 +162,5 @@ class TrainingSettings(Settings):
         return torch.float32 if self.dtype == "float32" else torch.float64
 
 
-RESUMABLE = frozenset({"max_epochs", "max_hours", "early_stop", "checkpoint_minutes", "cache_gigabytes"})
+RESUMABLE = frozenset({"max_epochs", "max_hours", "early_stop", "checkpoint_minutes", "workers", "cache_gigabytes"})
 """Settings that may change between an interrupted run and its continuation."""

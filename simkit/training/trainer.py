@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from simkit.datasets.base import Batch, Dataset
+from simkit.datasets.loader import Loader
 from simkit.errors import DataError, SimkitError
 from simkit.potential import Potential
 from simkit.progress import Progress, Silent, Task
 from simkit.training.average import WeightAverage
 from simkit.training.checkpoint import Position, TrainingInterrupted, load_checkpoint, require_same_run, save_checkpoint
+from simkit.training.frames import on_device
 from simkit.training.log import Log
 from simkit.training.loss import combine
 from simkit.training.metrics import Running
@@ -33,7 +35,6 @@ from simkit.training.processes import (
     sum_gradients,
     total,
 )
-from simkit.training.sampling import ReadyFrames, batches, shuffled
 from simkit.training.schedule import LearningRate
 from simkit.training.settings import StageTwo, TrainingSettings
 
@@ -105,11 +106,12 @@ class Trainer:
         self.parameters = trainable(potential)
         replicate(fabric, [*potential.parameters(), *potential.buffers()])
         torch.manual_seed(seed + fabric.global_rank)
-        self.training, self.validation = self._ready(training), self._ready(validation)
         self.objective = Objective(potential, settings, fabric)
+        self.training = self.objective.loader(training, settings.batch_size, shuffle=True, seed=seed)
+        self.validation = self._in_order(validation)
         self.optimiser = make_optimiser(potential, settings.optimiser)
         self.average = WeightAverage(self.parameters, settings.ema) if settings.ema else None
-        self.steps_per_epoch = -(-len(training) // settings.batch_size)
+        self.steps_per_epoch = len(self.training)
         self.rate = LearningRate(settings, self.steps_per_epoch)
         self.position = Position()
         self._look_every = 1 if fabric.device.type == "cpu" else 10  # steps between waiting for the device's numbers
@@ -138,7 +140,7 @@ class Trainer:
 
     def assess(self, dataset: Dataset) -> dict[str, float]:
         """Errors of the potential as it is on a dataset, e.g. on test data after :meth:`fit`."""
-        return self.objective.assess(self._ready(dataset), self.position.stage, per_element=True)[1]
+        return self.objective.assess(self._in_order(dataset), self.position.stage, per_element=True)[1]
 
     def _loop(self, log: Log | None, request: StopRequest, task: Task) -> Reason:
         settings, position = self.settings, self.position
@@ -160,8 +162,8 @@ class Trainer:
     def _train_epoch(self, request: StopRequest, task: Task) -> bool:
         """Do the rest of an epoch; False if the time is up."""
         position, fabric = self.position, self.fabric
-        plan = shuffled(len(self.training), self.settings.batch_size, self.seed, position.epoch)[position.batch :]
-        coming = batches(self.training, plan, fabric.device, fabric.global_rank, fabric.world_size)
+        plan = self.training.batches(position.epoch)[position.batch :]
+        coming = on_device(self.training.epoch(position.epoch, position.batch), fabric.device)
         for indices, batch in zip(plan, coming, strict=True):
             look = position.step % self._look_every == 0
             self._step(batch, indices, look)
@@ -180,7 +182,7 @@ class Trainer:
                 return False
         return True
 
-    def _step(self, batch: Batch | None, indices: Sequence[int], look: bool) -> None:
+    def _step(self, batch: Batch, indices: Sequence[int], look: bool) -> None:
         position = self.position
         part, prediction = self.objective.evaluate(batch, position.stage, training=True)
         counts = total(self.fabric, part.counts)
@@ -299,12 +301,12 @@ class Trainer:
         return {
             "settings": self.settings.model_dump(mode="json"),
             "seed": self.seed,
-            "frames": [len(self.training), len(self.validation)],
+            "frames": [len(self.training.dataset), len(self.validation.dataset)],
             "parameters": {name: list(value.shape) for name, value in self.potential.named_parameters()},
         }
 
-    def _ready(self, dataset: Dataset) -> ReadyFrames:
-        return ReadyFrames(dataset, self.potential, self.settings.torch_dtype, self.settings.cache_gigabytes)
+    def _in_order(self, dataset: Dataset) -> Loader:
+        return self.objective.loader(dataset, self.settings.validation_batch_size, shuffle=False)
 
     def _no_sums(self) -> Running:
         return Running(self.fabric, free_atoms_only=self.settings.loss.free_atoms_only)

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from ase import Atoms
 
-from simkit.datasets.base import Dataset, Frame, Labels
+from simkit.datasets.base import Frame, Labels
+from simkit.datasets.combine import MemoryDataset
 from simkit.evaluation import evaluate
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.system import System
 
 EPSILON, SIGMA, CUTOFF = 0.25, 2.3, 5.0
-
-
-class Memory(Dataset):
-    """Frames in a list."""
-
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self.frames = list(frames)
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> Frame:
-        return self.frames[index]
 
 
 def truth() -> LennardJones:
@@ -43,7 +30,7 @@ def labelled(system: System, name: str, stress: bool = False) -> Frame:
     return Frame(system, Labels(prediction.energy, prediction.forces, prediction.stress), name)
 
 
-def clusters(count: int, seed: int = 0) -> Memory:
+def clusters(count: int, seed: int = 0) -> MemoryDataset:
     """Distorted cubes of 3 to 8 argon atoms."""
     generator = torch.Generator().manual_seed(seed)
     corners = torch.cartesian_prod(*[torch.tensor([0.0, 2.6], dtype=torch.float64)] * 3)
@@ -53,18 +40,20 @@ def clusters(count: int, seed: int = 0) -> Memory:
         positions = corners[:atoms] + 0.2 * torch.randn((atoms, 3), generator=generator, dtype=torch.float64)
         system = System.from_ase(Atoms("Ar" * atoms, positions.numpy()))
         frames.append(labelled(system, f"clusters:{index}"))
-    return Memory(frames)
+    return MemoryDataset(frames)
 
 
-def crystals(count: int) -> Memory:
+def crystals(count: int) -> MemoryDataset:
     """Strained face-centred cubic cells with stress labels."""
     frames = []
     for index in range(count):
         edge = 3.6 + 0.1 * index
-        atoms = Atoms("Ar4", scaled_positions=[(0, 0, 0), (0, 0.5, 0.52), (0.5, 0, 0.5), (0.5, 0.5, 0)], cell=[edge] * 3)
+        atoms = Atoms(
+            "Ar4", scaled_positions=[(0, 0, 0), (0, 0.5, 0.52), (0.5, 0, 0.5), (0.5, 0.5, 0)], cell=[edge] * 3
+        )
         atoms.pbc = True
         frames.append(labelled(System.from_ase(atoms), f"crystals:{index}", stress=True))
-    return Memory(frames)
+    return MemoryDataset(frames)
 
 
 def without(frame: Frame, *labels: str) -> Frame:
