@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,3 +22,11 @@ def polynomial_envelope(r: Float[Tensor, " edges"], cutoff: float, p: int) -> Fl
     u = r / cutoff
     value = 1 - u**p * ((p + 1) * (p + 2) / 2 - u * (p * (p + 2) - u * (p * (p + 1) / 2)))
     return value * (u < 1)
+
+
+def cosine_cutoff(r: Float[Tensor, " edges"], cutoff: float) -> Float[Tensor, " edges"]:
+    """``½[1 + cos(πr/cutoff)]`` below the cutoff, zero beyond: once continuously differentiable.
+
+    Reference: J. Behler, M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007), doi:10.1103/PhysRevLett.98.146401.
+    """
+    return 0.5 * (1 + (r * (math.pi / cutoff)).cos()) * (r < cutoff)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simkit.evaluation import total_energy
+from simkit.evaluation import hessian_vector_product, total_energy
 from simkit.graph import make_graph
 from simkit.neighbours import build_neighbours
 from simkit.potential import Potential
@@ -129,9 +129,14 @@ class Locality(Conformance):
             pressure = found.virial.diagonal(dim1=1, dim2=2).mean()
             self.equal(found.virial, pressure * torch.eye(3)[None])
         row = torch.tensor([[0.0, 0.0, 1.0]]) * self.spacing * torch.arange(4)[:, None]
-        linear = forces(model, systems.make_system(row, element))
+        straight = systems.make_system(row, element)
+        linear = forces(model, straight)
         assert torch.isfinite(linear).all()
         assert float(linear[:, :2].abs().max()) < 1e-9 * max(1.0, float(linear.abs().max()))
+        for system in (cubic, straight, systems.make_system(torch.zeros(1, 3), element)):
+            neighbours = build_neighbours(system, model.cutoff)
+            product = hessian_vector_product(model, system, neighbours, torch.ones_like(system.positions))
+            assert float(product.abs().max()) < 1e-6  # a translation; NaN fails too
 
     def _vanishes(self, value: Tensor | None) -> None:
         assert value is None or value.numel() == 0 or float(value.abs().max()) < 1e-12
