@@ -17,12 +17,12 @@ from simkit.potentials.elements import ElementIndex, ReferenceEnergies
 from simkit.potentials.radial import BesselBasis
 
 CITATION = (
-    "K. T. Schütt, O. T. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial properties and "
-    "molecular spectra, ICML 2021, arXiv:2102.03150"
+    "K. T. Schütt, O. T. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial properties "
+    "and molecular spectra, ICML 2021, arXiv:2102.03150"
 )
 ENVELOPE_POWER = 6
 NORM_EPSILON = 1e-8
-"""Added to squared norms of vector features: keeps the gradient finite where they vanish (isolated or symmetric atoms)."""
+"""Added to squared norms of vector features: keeps the gradient finite where they vanish, e.g. on isolated atoms."""
 
 
 class Message(nn.Module):
