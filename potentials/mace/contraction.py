@@ -1,0 +1,117 @@
+"""The symmetric contraction: many-body features from products of one-body features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from simkit.potentials.constants import Constants
+from simkit.potentials.mace.couplings import full_couplings, polynomial_coefficients, recursion
+from simkit.potentials.mace.grouping import ElementGroups
+
+
+class Contraction(Constants):
+    """Weights and couplings of the products that have degree ``degree``.
+
+    Parameters: ``weights_max`` for products of ``correlation`` factors, then ``weights.0`` for one factor less, and so
+    on, each (elements, couplings, channels). Buffers: ``coupling_1``, ``coupling_2``, ... as
+    :func:`~simkit.potentials.mace.couplings.polynomial_coefficients` gives them.
+
+    Args:
+        lmax: highest degree of the factors.
+        degree: degree of the products.
+        correlation: highest number of factors ν.
+        channels: number of channels.
+        n_elements: number of elements.
+    """
+
+    def __init__(self, lmax: int, degree: int, correlation: int, channels: int, n_elements: int) -> None:
+        super().__init__()
+        self.correlation = correlation
+        weights = []
+        for order in range(correlation, 0, -1):
+            coupling = polynomial_coefficients(full_couplings(lmax, order, degree))
+            self.register_constant(f"coupling_{order}", coupling)
+            paths = coupling.shape[0]
+            weights.append(nn.Parameter(torch.randn(n_elements, paths, channels) / paths))
+        self.weights_max, *rest = weights
+        self.weights = nn.ParameterList(rest)
+
+    def coefficients(self, element: int) -> list[Float[Tensor, "channels products monomials"]]:
+        """Coefficients of one element for products of 1, 2, ... factors; rows run over (component, last factor)."""
+        result = []
+        for order in range(1, self.correlation + 1):
+            weight = self.weights_max if order == self.correlation else self.weights[self.correlation - 1 - order]
+            coupling = self.get_buffer(f"coupling_{order}")
+            mixed = weight[element].mT @ coupling.flatten(1)
+            result.append(mixed.view(-1, coupling.shape[1] * coupling.shape[2], coupling.shape[3]))
+        return result
+
+
+class SymmetricContraction(nn.Module):
+    """``B_{i,LM} = Σ_ν Σ_η W^{(ν)}_{z_i,ηLC} Σ_{lm} C^{LM}_{η,lm} Π_ξ A_{i,l_ξ m_ξ C}`` for ν up to the correlation order.
+
+    Args:
+        lmax: highest degree of A.
+        degrees: highest degree L of B.
+        correlation: highest number of factors ν.
+        channels: number of channels.
+        n_elements: number of elements; 1 shares the weights among all.
+
+    Reference: I. Batatia et al., NeurIPS 2022, arXiv:2206.07697, eqs. 10 and 11.
+    """
+
+    def __init__(self, lmax: int, degrees: int, correlation: int, channels: int, n_elements: int) -> None:
+        super().__init__()
+        self.contractions = nn.ModuleList(
+            Contraction(lmax, degree, correlation, channels, n_elements) for degree in range(degrees + 1)
+        )
+        for order in range(2, correlation):
+            parent, last = recursion((lmax + 1) ** 2, order)
+            self.register_buffer(f"parent_{order}", parent, persistent=False)
+            self.register_buffer(f"last_{order}", last, persistent=False)
+        self.correlation = correlation
+
+    def forward(
+        self, features: Float[Tensor, "atoms components channels"], groups: ElementGroups
+    ) -> Float[Tensor, "atoms products channels"]:
+        """Products of degree 0, 1, ... one after the other."""
+        steps = [(self.get_buffer(f"parent_{n}"), self.get_buffer(f"last_{n}")) for n in range(2, self.correlation)]
+
+        def of_element(rows: Tensor, element: int) -> Tensor:
+            coefficients = [part.coefficients(element) for part in self.contractions]  # type: ignore[operator]
+            return symmetric_contraction(rows, coefficients, steps)
+
+        return groups.apply(of_element, features)
+
+
+def symmetric_contraction(
+    features: Float[Tensor, "atoms components channels"],
+    coefficients: Sequence[Sequence[Float[Tensor, "channels products monomials"]]],
+    steps: Sequence[tuple[Tensor, Tensor]],
+) -> Float[Tensor, "atoms products channels"]:
+    """Evaluate polynomials of each atom's and channel's components, whose coefficients all atoms share.
+
+    The monomials of degree below ν are built once; one matrix product per degree leaves a vector over the last factor.
+
+    Args:
+        features: components A of each atom and channel.
+        coefficients: for each output degree, for ν = 1, 2, ...: coefficients with rows (output component, last factor).
+        steps: indices (parent, last factor) that build the monomials of degree 2, 3, ... from those of one less.
+    """
+    atoms, size, channels = features.shape
+    x = features.permute(1, 2, 0).contiguous()  # components, channels, atoms
+    powers = [x]
+    for parent, last in steps:
+        powers.append(powers[-1].index_select(0, parent) * x.index_select(0, last))
+    by_channel = x.transpose(0, 1)[:, None]  # channels, 1, components, atoms
+    outputs = []
+    for linear, *higher in coefficients:
+        partial = linear.expand(-1, -1, atoms)
+        for coefficient, power in zip(higher, powers, strict=False):
+            partial = torch.baddbmm(partial, coefficient, power.transpose(0, 1))
+        outputs.append((partial.view(channels, -1, size, atoms) * by_channel).sum(2))
+    return torch.cat(outputs, 1).permute(2, 1, 0)

@@ -1,0 +1,59 @@
+"""Which irreducible representations a MACE holds and how they couple."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import torch
+from e3nn.o3 import wigner_3j
+from jaxtyping import Float
+
+from simkit.errors import SimkitError
+
+
+class Path(NamedTuple):
+    """A coupling of features of degree ``l1`` with harmonics of degree ``l2`` to messages of degree ``l3``."""
+
+    l1: int
+    l2: int
+    l3: int
+
+
+def parse_irreps(text: str) -> tuple[int, ...]:
+    """Channels of degree 0, 1, ... of irreps of natural parity: ``"128x0e+128x1o"`` -> ``(128, 128)``.
+
+    Raises:
+        SimkitError: another parity, a missing degree, degrees out of order, or not irreps at all.
+    """
+    channels = []
+    for degree, term in enumerate(text.replace(" ", "").split("+")):
+        match = re.fullmatch(r"(?:(\d+)x)?(\d+)([eo])", term)
+        if match is None or int(match[2]) != degree or match[3] != "eo"[degree % 2]:
+            raise SimkitError(
+                f"expected irreps of degree 0, 1, 2, ... with natural parity, such as '128x0e+128x1o+128x2e'; "
+                f"found '{text}'"
+            )
+        channels.append(int(match[1] or 1))
+    return tuple(channels)
+
+
+def format_irreps(channels: tuple[int, ...]) -> str:
+    """The inverse of :func:`parse_irreps`."""
+    return "+".join(f"{n}x{degree}{'eo'[degree % 2]}" for degree, n in enumerate(channels))
+
+
+def coupling_paths(l1_max: int, l2_max: int, l3_max: int) -> tuple[Path, ...]:
+    """All couplings that keep natural parity, in the order of the radial weights: by l3, then l1, then l2."""
+    paths = [
+        Path(l1, l2, l3)
+        for l1 in range(l1_max + 1)
+        for l2 in range(l2_max + 1)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, l3_max) + 1, 2)
+    ]
+    return tuple(sorted(paths, key=lambda path: path.l3))
+
+
+def clebsch_gordan(l1: int, l2: int, l3: int) -> Float[Tensor, "m1 m2 m3"]:
+    """``√(2·l3 + 1)`` times the real Wigner 3j symbol, in float64."""
+    return wigner_3j(l1, l2, l3, dtype=torch.float64) * (2 * l3 + 1) ** 0.5
