@@ -32,8 +32,8 @@ def potential_class(kind: str) -> type[Potential]:
     Raises:
         ModelFileError: no such kind; the message lists those there are.
     """
-    if not isinstance(kind, str) or kind not in CATALOGUE:
-        similar = get_close_matches(str(kind), CATALOGUE, n=1)
+    if kind not in CATALOGUE:
+        similar = get_close_matches(kind, CATALOGUE, n=1)
         hint = f"Did you mean '{similar[0]}'? " if similar else ""
         raise ModelFileError(
             f"there is no kind of potential called {kind!r:.80}. {hint}Known kinds: {', '.join(sorted(CATALOGUE))}. "
@@ -55,9 +55,12 @@ def build(specification: Mapping[str, Any]) -> Potential:
         found = ", ".join(map(str, specification)) if isinstance(specification, Mapping) else type(specification).__name__
         raise ModelFileError(f'expected a potential as {{"kind": ..., "config": ...}}, found {found:.200}')
     kind, config = specification["kind"], specification["config"]
+    if not isinstance(kind, str) or not isinstance(config, Mapping):
+        raise ModelFileError(
+            f"expected the kind of a potential as text and its config as a mapping, found {kind!r:.80} and "
+            f"{type(config).__name__}"
+        )
     cls = potential_class(kind)
-    if not isinstance(config, Mapping):
-        raise ModelFileError(f"the config of a '{kind}' potential must be a mapping, found {type(config).__name__}")
     try:
         return cls.from_config(dict(config), build)
     except SimkitError:

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,9 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
     stored = getattr(torch, header["dtype"], None)
     if not isinstance(stored, torch.dtype) or not stored.is_floating_point:
         raise ModelFileError(f"{name}: expected a floating-point type such as float64, found {header['dtype']!r:.40}")
-    potential = build(header["potential"]).to(dtype or stored)
+    with _default_dtype(torch.float64):  # constants that are not in the file keep all their digits
+        potential = build(header["potential"])
+    potential = potential.to(dtype or stored)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -192,6 +195,16 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
         tensors = {key: tensor.to(own[key].dtype) for key, tensor in tensors.items()}
     potential.load_state_dict(tensors, assign=True)
     return potential
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _check_tensors(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

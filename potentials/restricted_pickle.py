@@ -147,7 +147,7 @@ class _Reader(pickle.Unpickler):
 
 def is_hostile(module: str, name: str) -> bool:
     """Whether a global is one that only an attack would ask for. It would be inert all the same: this is for the message."""
-    if module in ("builtins", "__builtin__"):
+    if module in ("builtins", "__builtin__", "io", "_io"):
         return name.split(".")[0] in HOSTILE_BUILTINS
     return module.split(".")[0].lstrip("_") in HOSTILE
 
