@@ -78,6 +78,10 @@ class ExtxyzDataset(Dataset):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The file."""
