@@ -25,6 +25,10 @@ class WorkflowError(SimkitError, ValueError):
     """A workflow file does not describe a workflow, or one of its steps failed."""
 
 
+class Interrupted(SimkitError):
+    """Somebody stopped the work; its state is saved, and the same call continues it."""
+
+
 class MissingExtraError(SimkitError, ImportError):
     """An optional dependency is not installed."""
 

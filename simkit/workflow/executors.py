@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -70,9 +69,9 @@ def _processes(profile: ProcessesProfile) -> Iterator[Executor]:
 
 
 def _start_worker(threads: int) -> None:
-    """Prepare a worker: its threads, Ctrl-C left to the parent, and an end when the parent is gone."""
+    """Prepare a worker: its threads, a process group that Ctrl-C does not reach, an end when the parent is gone."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)
     parent = multiprocessing.parent_process()
 
     def follow_parent() -> None:

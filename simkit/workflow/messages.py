@@ -82,9 +82,9 @@ def _keys_in_data(data: Any, location: tuple[str | int, ...], keep_last: bool) -
     """The part of pydantic's location that exists in the file: names of union members are left out."""
     keys: list[str | int] = []
     for index, item in enumerate(location):
-        if isinstance(data, dict) and item in data:
-            data = data[item]
-        elif isinstance(data, list | tuple) and isinstance(item, int) and item < len(data):
+        mapped = isinstance(data, dict) and item in data
+        listed = isinstance(data, list | tuple) and isinstance(item, int) and item < len(data)
+        if mapped or listed:
             data = data[item]
         elif not (keep_last and index == len(location) - 1):
             continue

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
+from simkit.errors import SimkitError
 from simkit.progress import Progress, duration
 from simkit.workflow.executors import open_executor
 from simkit.workflow.machine import Profile, SerialProfile
@@ -141,5 +142,7 @@ def _outcome(future: Future[Outcome], name: str) -> Outcome:
         return future.result()
     except BrokenProcessPool:
         return Outcome(name, 0.0, "a worker process was killed, perhaps for lack of memory; run again to continue")
+    except SimkitError as error:
+        return Outcome(name, 0.0, str(error))
     except Exception as error:
         return Outcome(name, 0.0, f"the executor failed: {type(error).__name__}: {error}")

@@ -52,8 +52,8 @@ class Step(BaseModel, ABC):
     A step reads only its inputs and writes only into ``context.folder``. Files are written atomically. It can be killed
     at any time and, run again with the same folder, continues. ``version`` is part of the address of its results: raise
     it when the same settings would give other results. The word ``kind`` of a workflow file chooses the class (see
-    :mod:`simkit.workflow.kinds`) and is no field of it. Modules of steps import torch only inside ``run``, so that files
-    are checked quickly.
+    :mod:`simkit.workflow.kinds`) and is no field of it. Modules of steps import torch only inside ``run``, so that
+    files are checked quickly.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

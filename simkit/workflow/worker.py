@@ -17,7 +17,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 import simkit
-from simkit.errors import SimkitError, WorkflowError
+from simkit.errors import Interrupted, SimkitError, WorkflowError
 from simkit.files import write_json
 from simkit.progress import Progress
 from simkit.units import UNITS
@@ -77,6 +77,9 @@ def run_job(job: Job, progress: Progress | None = None) -> Outcome:
     Args:
         job: the step.
         progress: where it reports; a file in its folder if absent.
+
+    Raises:
+        Interrupted: the step was asked to stop, and did.
     """
     started = time.monotonic()
     try:
@@ -94,12 +97,12 @@ def _run_locked(job: Job, progress: Progress) -> str:
     log.info("%s (%s) %s", job.name, job.kind, "continued" if is_begun(job.folder) else "started")
     try:
         _run_step(job, progress)
+    except (KeyboardInterrupt, Interrupted):
+        log.info("%s interrupted", job.name)
+        raise
     except SimkitError as error:
         log.error("%s", traceback.format_exc())
         return str(error)
-    except KeyboardInterrupt:
-        log.info("%s interrupted", job.name)
-        raise
     except Exception as error:
         log.error("%s", traceback.format_exc())
         return f"{type(error).__name__}: {error}"

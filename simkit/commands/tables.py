@@ -1,0 +1,30 @@
+"""Tables on the standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[str] = ()) -> None:
+    """Print a table; on a stream that is no terminal nothing is cut to a width.
+
+    Args:
+        title: above the table, if not empty.
+        columns: headings.
+        rows: cells, which may hold rich's markup.
+        numbers: headings of the columns that are aligned to the right.
+    """
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    right = set(numbers)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table).maximum, 80)
+    console.print(table)
