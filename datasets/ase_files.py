@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ase import Atoms
 
 from simkit.datasets.ase_frames import LabelKeys, detect_keys, frame_from_atoms
 from simkit.datasets.base import Dataset, Frame
+from simkit.datasets.resource import PerProcess
 from simkit.errors import DataError
 
 
@@ -19,10 +21,9 @@ class AseDatabase(Dataset):
 
     def __init__(self, path: str | os.PathLike[str], keys: LabelKeys | None = None) -> None:
         self.path = Path(path)
-        self._database: Any = None
-        self._owner = 0
+        self._database: PerProcess[Any] = PerProcess(partial(_connect, self.path), _leave)
         try:
-            self.ids = sorted(row.id for row in self._connect().select(columns=["id"], include_data=False))
+            self.ids = sorted(row.id for row in self._database.get().select(columns=["id"], include_data=False))
         except Exception as error:  # sqlite3 errors, and KeyError or struct errors for foreign tables
             raise DataError(f"{self.path}: cannot be read as an ASE database ({error}); copy it again") from error
         if not self.ids:
@@ -35,9 +36,6 @@ class AseDatabase(Dataset):
     def __getitem__(self, index: int) -> Frame:
         return frame_from_atoms(self.atoms(index), self.keys, f"{self.path.name}:{index}")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_database": None}
-
     @property
     def files(self) -> tuple[Path, ...]:
         """The file."""
@@ -46,7 +44,7 @@ class AseDatabase(Dataset):
     def atoms(self, index: int) -> Atoms:
         """Row ``index`` (not id) as ASE atoms."""
         try:
-            row = self._connect().get(id=self.ids[index])
+            row = self._database.get().get(id=self.ids[index])
             atoms = row.toatoms()
         except IndexError:
             raise
@@ -55,23 +53,14 @@ class AseDatabase(Dataset):
         atoms.info.update(row.key_value_pairs)
         return atoms
 
-    def _connect(self) -> Any:
-        """The database, opened once in each process."""
-        if self._database is None or self._owner != os.getpid():
-            from ase.db import connect
-
-            self._database, self._owner = connect(self.path, type="db"), os.getpid()
-        return self._database
-
 
 class AseTrajectory(Dataset):
     """Images of an ASE trajectory file."""
 
     def __init__(self, path: str | os.PathLike[str], keys: LabelKeys | None = None) -> None:
         self.path = Path(path)
-        self._reader: Any = None
-        self._owner = 0
-        self.length = len(self._open())
+        self._reader: PerProcess[Any] = PerProcess(partial(_open_trajectory, self.path), _close)
+        self.length = len(self._reader.get())
         if not self.length:
             raise DataError(f"{self.path} is empty: expected at least one image")
         sample = islice((self.atoms(index) for index in range(self.length)), 32)
@@ -83,9 +72,6 @@ class AseTrajectory(Dataset):
     def __getitem__(self, index: int) -> Frame:
         return frame_from_atoms(self.atoms(index), self.keys, f"{self.path.name}:{index}")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reader": None}
-
     @property
     def files(self) -> tuple[Path, ...]:
         """The file."""
@@ -96,17 +82,29 @@ class AseTrajectory(Dataset):
         if not 0 <= index < self.length:
             raise IndexError(index)
         try:
-            return self._open()[index]
+            return self._reader.get()[index]
         except Exception as error:  # the reader raises struct, JSON, numpy or key errors for damaged images
             raise DataError(f"{self.path}: image {index} is damaged or cut off ({error}); copy it again") from error
 
-    def _open(self) -> Any:
-        """The reader, opened once in each process."""
-        if self._reader is None or self._owner != os.getpid():
-            from ase.io.trajectory import Trajectory
 
-            try:
-                self._reader, self._owner = Trajectory(self.path), os.getpid()
-            except Exception as error:  # as above
-                raise DataError(f"{self.path}: cannot be read as an ASE trajectory ({error}); copy it again") from error
-        return self._reader
+def _connect(path: Path) -> Any:
+    from ase.db import connect
+
+    return connect(path, type="db")
+
+
+def _leave(database: Any) -> None:
+    """ASE opens and closes the database at each access: there is nothing to close."""
+
+
+def _open_trajectory(path: Path) -> Any:
+    from ase.io.trajectory import Trajectory
+
+    try:
+        return Trajectory(path)
+    except Exception as error:  # the reader raises struct, JSON, numpy or key errors for damaged files
+        raise DataError(f"{path}: cannot be read as an ASE trajectory ({error}); copy it again") from error
+
+
+def _close(reader: Any) -> None:
+    reader.close()

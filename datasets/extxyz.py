@@ -7,10 +7,12 @@ import io
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +20,7 @@ from ase.io.extxyz import read_xyz, write_xyz
 
 from simkit.datasets.ase_frames import LabelKeys, atoms_from_frame, detect_keys, frame_from_atoms
 from simkit.datasets.base import Dataset, Frame
+from simkit.datasets.resource import PerProcess
 from simkit.errors import DataError
 from simkit.files import atomic_path
 from simkit.progress import Progress, Silent
@@ -57,9 +60,8 @@ class ExtxyzDataset(Dataset):
 
     def __init__(self, path: str | os.PathLike[str], keys: LabelKeys | None = None, save_index: bool = False) -> None:
         self.path = Path(path)
-        self._file: IO[bytes] | None = None
-        self._owner = 0
-        self.index = _load_or_build_index(self.path, self._open(), save_index)
+        self._file: PerProcess[IO[bytes]] = PerProcess(partial(_open_unpacked, self.path), _close)
+        self.index = _load_or_build_index(self.path, self._file.get(), save_index)
         self.keys = self._detect(keys or LabelKeys())
 
     def _detect(self, keys: LabelKeys) -> LabelKeys:
@@ -75,13 +77,6 @@ class ExtxyzDataset(Dataset):
     def __getitem__(self, index: int) -> Frame:
         return frame_from_atoms(self.atoms(index), self.keys, f"{self.path.name}:{index}")
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None}
-
-    def __del__(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
     @property
     def files(self) -> tuple[Path, ...]:
         """The file."""
@@ -96,7 +91,7 @@ class ExtxyzDataset(Dataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         first, last = int(self.index.offset[index]), int(self.index.offset[index + 1])
-        raw = os.pread(self._open().fileno(), last - first, first)
+        raw = os.pread(self._file.get().fileno(), last - first, first)
         try:
             return next(read_xyz(io.StringIO(raw.decode("utf-8")), index=0))
         except Exception as error:  # ASE raises whatever its parser meets: KeyError, ValueError, XYZError, IndexError
@@ -104,12 +99,6 @@ class ExtxyzDataset(Dataset):
                 f"{self.path}: frame {index} (line {self.index.line[index]}) is not extended XYZ: "
                 f"{type(error).__name__}: {error}; correct or remove it"
             ) from error
-
-    def _open(self) -> IO[bytes]:
-        """The file, opened once in each process."""
-        if self._file is None or self._owner != os.getpid():
-            self._file, self._owner = _open_unpacked(self.path), os.getpid()
-        return self._file
 
 
 def _open_unpacked(path: Path) -> IO[bytes]:
@@ -122,10 +111,15 @@ def _open_unpacked(path: Path) -> IO[bytes]:
     try:
         with gzip.open(path, "rb") as source:
             shutil.copyfileobj(source, unpacked, 1 << 20)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
+        unpacked.close()
         raise DataError(f"{path}: the gzip file is damaged or truncated ({error}); copy it again") from error
     unpacked.seek(0)
     return unpacked
+
+
+def _close(file: IO[bytes]) -> None:
+    file.close()
 
 
 def _load_or_build_index(path: Path, file: IO[bytes], save: bool) -> ExtxyzIndex:
