@@ -116,19 +116,16 @@ def attach(atoms: Atoms, **results: Any) -> Atoms:
     return atoms
 
 
-def keep_references(atoms: Atoms) -> bool:
-    """Move results that a frame came with to ``REF_<name>``, unless such are there; say whether any were moved."""
-    if atoms.calc is None:
-        return False
-    moved = False
-    for name, value in atoms.calc.results.items():
-        if value is None or f"REF_{name}" in atoms.info or f"REF_{name}" in atoms.arrays:
-            continue
-        array = np.asarray(value)
-        if array.ndim >= 1 and len(array) == len(atoms) and name != "stress" and name != "dipole":
-            atoms.arrays[f"REF_{name}"] = array.copy()
-        else:
-            atoms.info[f"REF_{name}"] = value
-        moved = True
+def keep_references(atoms: Atoms) -> None:
+    """Move the results that a frame came with to ``REF_<name>``.
+
+    If it has such references already, its results are earlier predictions, and they are dropped.
+    """
+    results = {} if atoms.calc is None else atoms.calc.results
     atoms.calc = None
-    return moved
+    if any(name.startswith("REF_") for name in [*atoms.info, *atoms.arrays]):
+        return
+    for name, value in results.items():
+        per_atom = name not in ("stress", "dipole") and np.ndim(value) >= 1 and len(value) == len(atoms)
+        if value is not None:
+            (atoms.arrays if per_atom else atoms.info)[f"REF_{name}"] = np.copy(value) if np.ndim(value) else value

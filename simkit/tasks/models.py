@@ -1,16 +1,20 @@
-"""Model files as ASE calculators."""
+"""Model files, opened for inference."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import torch
 from ase.calculators.calculator import Calculator as AseCalculator
 
-from simkit.errors import ModelFileError, SimkitError
+from simkit.calculator import Calculator
+from simkit.errors import SimkitError
 from simkit.potential import Potential
+from simkit.potentials.model_file import load_model
 
+T = TypeVar("T")
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -20,11 +24,9 @@ def floating_type(name: str | None) -> torch.dtype | None:
     Raises:
         SimkitError: neither float64 nor float32.
     """
-    if name is None:
-        return None
-    if name not in DTYPES:
+    if name is not None and name not in DTYPES:
         raise SimkitError(f"expected dtype float64 or float32, found {name}")
-    return DTYPES[name]
+    return None if name is None else DTYPES[name]
 
 
 def open_model(
@@ -35,18 +37,32 @@ def open_model(
     Raises:
         ModelFileError: no such file, or one that holds no model that is supported.
     """
-    from simkit.potentials.model_file import load_model
-
-    if not Path(path).is_file():
-        raise ModelFileError(f"expected a model file, found none at {path}: check the path")
     potential = load_model(path, device=device, dtype=floating_type(dtype), head=head)
-    return potential.eval().requires_grad_(False)
+    return potential.requires_grad_(False)
 
 
 def model_calculator(
     path: str | os.PathLike[str], *, device: str = "cpu", dtype: str | None = None, head: str | None = None
 ) -> AseCalculator:
     """A model file as an ASE calculator."""
-    from simkit.calculator import Calculator
+    return Calculator(path, device=device, dtype=floating_type(dtype), head=head)
 
-    return Calculator(open_model(path, device=device, dtype=dtype, head=head))
+
+def grouped_by_atoms(items: Iterable[T], count: Callable[[T], int], budget: int) -> Iterator[list[T]]:
+    """Consecutive items in lists of at most ``budget`` atoms, or of one item that has more.
+
+    Raises:
+        SimkitError: the budget is not positive.
+    """
+    if budget <= 0:
+        raise SimkitError(f"expected a positive number of atoms in a batch, found {budget}")
+    group: list[T] = []
+    atoms = 0
+    for item in items:
+        if group and atoms + count(item) > budget:
+            yield group
+            group, atoms = [], 0
+        group.append(item)
+        atoms += count(item)
+    if group:
+        yield group

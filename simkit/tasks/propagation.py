@@ -16,7 +16,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
-from simkit.errors import InvalidSystemError, SimkitError
+from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
 from simkit.progress import Progress, Task
 from simkit.tasks.energetics import summarise_log
@@ -146,7 +146,7 @@ class _Run:
         for step in range(first + 1, self.settings.steps + 1):
             try:
                 dynamics.step()
-            except InvalidSystemError as error:
+            except SimkitError as error:
                 return f"At step {step}: {error}. {REMEDY}"
             if problem := self._problem(step):
                 return problem

@@ -1,0 +1,205 @@
+"""Errors of a model against reference values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from simkit.datasets.base import Frame, collate
+from simkit.datasets.files import open_dataset
+from simkit.errors import DataError, UnsupportedElementError
+from simkit.evaluation import evaluate
+from simkit.files import atomic_path, write_json
+from simkit.potential import Potential, require_elements
+from simkit.progress import Progress, Silent
+from simkit.tasks.growing import file_hash
+from simkit.tasks.models import grouped_by_atoms, open_model
+from simkit.tasks.predict import BATCH_ATOMS
+
+WORST = 5
+"""Number of frames that are listed as worst."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Reference and predicted values of the frames of a file; what is not labelled is NaN.
+
+    Attributes:
+        names: of the frames.
+        counts: atoms of each frame.
+        numbers: atomic numbers, frame after frame.
+        energy: reference and prediction in eV.
+        forces: reference and prediction in eV/Å.
+        stress: reference and prediction in eV/Å³.
+    """
+
+    names: list[str]
+    counts: Int[ndarray, " frames"]
+    numbers: Int[ndarray, " atoms"]
+    energy: Float[ndarray, "frames 2"]
+    forces: Float[ndarray, "atoms 3 2"]
+    stress: Float[ndarray, "frames 3 3 2"]
+
+
+def assess_file(
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    *,
+    target: str | os.PathLike[str] | None = None,
+    dtype: str | None = None,
+    device: str = "cpu",
+    batch_atoms: int = BATCH_ATOMS,
+    head: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Mean absolute and root-mean-square errors of a model on labelled structures.
+
+    Energies are compared per atom (meV/atom), forces (meV/Å) and stresses (meV/Å³) per Cartesian component.
+
+    Args:
+        model: own model file or one of mace-torch.
+        data: labelled structures, in any format of :func:`simkit.datasets.files.open_dataset`.
+        target: JSON file for the errors; all pairs of reference and prediction go to the ``.npz`` file beside it.
+        dtype: ``float64`` or ``float32``; the model's own by default.
+        device: torch device.
+        batch_atoms: number of atoms that are evaluated together.
+        head: level of theory, for models trained on several.
+        progress: where progress is shown.
+
+    Returns:
+        Errors by name, e.g. ``forces_mae_mev_per_ang``; errors of the forces by element; the worst frames.
+
+    Raises:
+        DataError: the data cannot be read or have no labels.
+        UnsupportedElementError: naming the first frame with an element that the model was not made for.
+    """
+    potential = open_model(model, device=device, dtype=dtype, head=head)
+    parity = compare(potential, data, batch_atoms, progress or Silent())
+    errors = summarise(parity)
+    if not any(name.endswith(("per_atom", "per_ang", "per_ang3")) for name in errors):
+        raise DataError(f"{data}: expected frames with energies, forces or stresses, found none; check the keys")
+    errors |= {
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "model_sha256": file_hash(model),
+        "citations": list(potential.capabilities.citations),
+    }
+    if target is not None:
+        with atomic_path(Path(target).with_suffix(".npz")) as temporary:
+            np.savez_compressed(temporary, **(parity.__dict__ | {"names": np.array(parity.names)}))
+        write_json(target, errors)
+    return errors
+
+
+def read_parity(path: str | os.PathLike[str]) -> Parity:
+    """The pairs that :func:`assess_file` has left."""
+    with np.load(path, allow_pickle=False) as file:
+        values = {name: file[name] for name in file.files}
+    return Parity(**(values | {"names": values["names"].tolist()}))
+
+
+def compare(potential: Potential, data: str | os.PathLike[str], batch_atoms: int, progress: Progress) -> Parity:
+    """Evaluate a potential on every frame of a file."""
+    dataset = open_dataset(data)
+    parts: list[tuple[ndarray, ...]] = []
+    names: list[str] = []
+    frames = (_checked(potential, dataset[index]) for index in range(len(dataset)))
+    with progress.task("evaluate", len(dataset)) as task:
+        for group in grouped_by_atoms(frames, lambda frame: frame.system.n_atoms, batch_atoms):
+            names += [frame.name for frame in group]
+            parts.append(_pairs(potential, group))
+            task.advance(len(group))
+    counts, numbers, energy, forces, stress = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Parity(names, counts, numbers, energy, forces, stress)
+
+
+def _checked(potential: Potential, frame: Frame) -> Frame:
+    try:
+        require_elements(potential, frame.system)
+    except UnsupportedElementError as error:
+        raise UnsupportedElementError(f"{frame.name}: {error}") from error
+    return frame
+
+
+def _pairs(potential: Potential, frames: list[Frame]) -> tuple[ndarray, ...]:
+    batch = collate(frames, potential.cutoff, potential.dtype).to(potential.device)
+    stressed = potential.capabilities.conservative and batch.labels.stress is not None
+    outputs = ("energy", "forces", "stress") if stressed else ("energy", "forces")
+    prediction = evaluate(potential, batch.system, batch.neighbours, outputs)
+    n_atoms, n_systems = batch.system.n_atoms, batch.system.n_systems
+    return (
+        batch.system.counts.cpu().numpy(),
+        batch.system.numbers.cpu().numpy(),
+        _stacked(batch.labels.energy, prediction.energy, (n_systems,)),
+        _stacked(batch.labels.forces, prediction.forces, (n_atoms, 3)),
+        _stacked(batch.labels.stress, prediction.stress, (n_systems, 3, 3)),
+    )
+
+
+def _stacked(reference: Tensor | None, predicted: Tensor | None, shape: tuple[int, ...]) -> ndarray:
+    def array(values: Tensor | None) -> ndarray:
+        return np.full(shape, np.nan) if values is None else values.double().cpu().numpy()
+
+    return np.stack([array(reference), array(predicted)], -1)
+
+
+def summarise(parity: Parity) -> dict[str, Any]:
+    """Errors, errors of the forces by element, and the worst frames."""
+    residuals = {
+        "energy": (_difference(parity.energy) / parity.counts, "mev_per_atom"),
+        "forces": (_difference(parity.forces), "mev_per_ang"),
+        "stress": (_difference(parity.stress), "mev_per_ang3"),
+    }
+    result: dict[str, Any] = {"frames": len(parity.counts), "atoms": len(parity.numbers)}
+    for name, (residual, unit) in residuals.items():
+        known = residual[np.isfinite(residual)]
+        if known.size:
+            result[f"{name}_mae_{unit}"], result[f"{name}_rmse_{unit}"] = _mae_rmse(known)
+    result["forces_by_element"] = _by_element(parity, residuals["forces"][0])
+    result["worst_frames"] = _worst(parity, residuals["energy"][0], residuals["forces"][0])
+    return result
+
+
+def _difference(pairs: ndarray) -> ndarray:
+    return 1e3 * (pairs[..., 1] - pairs[..., 0])
+
+
+def _mae_rmse(residual: ndarray) -> tuple[float, float]:
+    return float(np.abs(residual).mean()), float(np.sqrt(np.square(residual).mean()))
+
+
+def _by_element(parity: Parity, residual: Float[ndarray, "atoms 3"]) -> dict[str, dict[str, float]]:
+    elements = {}
+    known = np.isfinite(residual).all(1)
+    for number in np.unique(parity.numbers[known]):
+        mae, rmse = _mae_rmse(residual[known & (parity.numbers == number)])
+        elements[chemical_symbols[number]] = {"mae_mev_per_ang": mae, "rmse_mev_per_ang": rmse}
+    return elements
+
+
+def _worst(
+    parity: Parity, energy: Float[ndarray, " frames"], forces: Float[ndarray, "atoms 3"]
+) -> list[dict[str, Any]]:
+    """Frames with the largest root-mean-square error of the forces, or error of the energy if there are no forces."""
+    rows = list(_frame_errors(parity, energy, forces))
+    rows.sort(key=lambda row: row.get("forces_rmse_mev_per_ang", abs(row.get("energy_error_mev_per_atom", 0.0))))
+    return rows[::-1][:WORST]
+
+
+def _frame_errors(parity: Parity, energy: ndarray, forces: ndarray) -> Iterator[dict[str, Any]]:
+    offsets = np.cumsum(parity.counts)[:-1]
+    for name, error, part in zip(parity.names, energy, np.split(forces, offsets), strict=True):
+        row: dict[str, Any] = {"frame": name}
+        if np.isfinite(error):
+            row["energy_error_mev_per_atom"] = float(error)
+        if part.size and np.isfinite(part).all():
+            row["forces_rmse_mev_per_ang"] = _mae_rmse(part)[1]
+        yield row

@@ -1,0 +1,155 @@
+"""Predict energies, forces and stress of all structures of a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from simkit.errors import InvalidSystemError, SimkitError, UnsupportedElementError
+from simkit.evaluation import evaluate, require_separated
+from simkit.files import atomic_path
+from simkit.neighbours import Neighbours, build_neighbours
+from simkit.potential import Potential, require_elements
+from simkit.progress import Progress, Silent, Task
+from simkit.system import System
+from simkit.tasks.frames import attach, count_frames, frame_name, keep_references, read_frames, require_extxyz, write_frames
+from simkit.tasks.growing import file_hash
+from simkit.tasks.models import grouped_by_atoms, open_model
+
+BATCH_ATOMS = 512
+"""Atoms that are evaluated together; enough to keep a few CPU cores or a small GPU busy."""
+
+
+def predict_file(
+    model: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    batch_atoms: int = BATCH_ATOMS,
+    head: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write every structure of a file with the energy, forces and, if periodic, stress that a model predicts.
+
+    The output is extended XYZ with ASE's own keys (``energy`` in eV, ``forces`` in eV/Å, ``stress`` in eV/Å³ per
+    ``atoms.get_volume()``), so that ``ase.io.read`` puts them into ``atoms.calc``. All other data of the frames stay:
+    ``info``, arrays, constraints. Energies and forces that they came with are kept as ``REF_energy`` and so on.
+
+    Args:
+        model: own model file or one of mace-torch.
+        source: structures in any format that ASE reads; they are streamed.
+        target: file to write, ``.xyz`` or ``.extxyz``; it appears when it is complete.
+        dtype: ``float64`` or ``float32``; the model's own by default.
+        device: torch device.
+        batch_atoms: number of atoms that are evaluated together.
+        head: level of theory, for models trained on several.
+        progress: where progress is shown.
+
+    Returns:
+        Numbers of frames and atoms, speed, hash of the model.
+
+    Raises:
+        DataError: the source cannot be read, or the target does not end in .xyz.
+        UnsupportedElementError: naming the first frame with an element that the model was not made for.
+        InvalidSystemError: naming the frame that is malformed.
+    """
+    path = require_extxyz(target)
+    potential = open_model(model, device=device, dtype=dtype, head=head)
+    total = count_frames(source)
+    start = time.perf_counter()
+    with (progress or Silent()).task("predict", total) as task, atomic_path(path) as temporary:
+        counter = _Counter(task)
+        write_frames(temporary, counter.counted(predicted(potential, source, batch_atoms)))
+    seconds = time.perf_counter() - start
+    return {
+        "frames": counter.frames,
+        "atoms": counter.atoms,
+        "frames_with_references": counter.references,
+        "atoms_per_second": counter.atoms / seconds,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "model_sha256": file_hash(model),
+        "citations": list(potential.capabilities.citations),
+    }
+
+
+def predicted(potential: Potential, source: str | os.PathLike[str], batch_atoms: int) -> Iterator[Atoms]:
+    """The frames of a file with predictions as results, one after the other."""
+    named = ((frame_name(source, index, atoms), atoms) for index, atoms in enumerate(read_frames(source)))
+    for group in grouped_by_atoms(named, lambda pair: len(pair[1]), batch_atoms):
+        names = [name for name, _ in group]
+        yield from predict_batch(potential, [atoms for _, atoms in group], names)
+
+
+def predict_batch(potential: Potential, frames: list[Atoms], names: list[str]) -> list[Atoms]:
+    """Give frames the predicted results, evaluated as one batch; changes the frames.
+
+    Raises:
+        UnsupportedElementError, InvalidSystemError: naming the frame.
+    """
+    for name, atoms in zip(names, frames, strict=True):
+        _check(potential, atoms, name)
+    system = System.from_ase(frames, dtype=potential.dtype, device=potential.device)
+    neighbours = build_neighbours(system, potential.cutoff)
+    _check_distances(system, neighbours, names)
+    strained = potential.capabilities.conservative and bool(system.pbc.any())
+    outputs = ("energy", "forces", "virial") if strained else ("energy", "forces")
+    prediction = evaluate(potential, system, neighbours, outputs)
+    assert prediction.forces is not None
+    forces = np.split(prediction.forces.double().cpu().numpy(), np.cumsum([len(atoms) for atoms in frames])[:-1])
+    virials = None if prediction.virial is None else prediction.virial.double().cpu().numpy()
+    for index, atoms in enumerate(frames):
+        energy = float(prediction.energy[index])
+        if not (np.isfinite(energy) and np.isfinite(forces[index]).all()):
+            raise SimkitError(f"{names[index]}: the model gives values that are not finite; check the structure")
+        keep_references(atoms)
+        stress = None
+        if virials is not None and atoms.pbc.any() and atoms.cell.rank == 3:
+            stress = full_3x3_to_voigt_6_stress(-virials[index] / atoms.get_volume())
+        attach(atoms, energy=energy, forces=forces[index], stress=stress)
+    return frames
+
+
+def _check(potential: Potential, atoms: Atoms, name: str) -> None:
+    try:
+        require_elements(potential, System.from_ase(atoms))
+    except UnsupportedElementError as error:
+        raise UnsupportedElementError(f"{name}: {error}") from error
+    except InvalidSystemError as error:
+        raise InvalidSystemError(f"{name}: {str(error).removeprefix('frame 0 ')}") from error
+
+
+def _check_distances(system: System, neighbours: Neighbours, names: list[str]) -> None:
+    try:
+        require_separated(system, neighbours)
+    except InvalidSystemError:
+        for name, one in zip(names, system.split(), strict=True):
+            try:
+                require_separated(one, build_neighbours(one, neighbours.cutoff))
+            except InvalidSystemError as error:
+                raise InvalidSystemError(f"{name}: {error}") from error
+        raise
+
+
+class _Counter:
+    """Counts frames that pass by, for the progress and the summary."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.frames = self.atoms = self.references = 0
+
+    def counted(self, frames: Iterator[Atoms]) -> Iterator[Atoms]:
+        for atoms in frames:
+            self.frames += 1
+            self.atoms += len(atoms)
+            self.references += "REF_energy" in atoms.info or "REF_forces" in atoms.arrays
+            yield atoms
+            self.task.advance()
