@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from simkit.errors import ModelFileError
 from simkit.files import atomic_path
 from simkit.potential import Potential
 from simkit.potentials.catalogue import build
+from simkit.potentials.default_dtype import default_dtype
 from simkit.potentials.file_format import Format, detect_format
 from simkit.potentials.upgrades import FORMAT_VERSION, upgrade
 from simkit.units import UNITS
@@ -106,9 +106,8 @@ def load_model(
     if detect_format(path) is Format.MACE_TORCH:
         from simkit.potentials.mace_torch import read_mace_torch
 
-        potential = read_mace_torch(path, dtype=dtype)
-    else:
-        potential = _load_own(path, dtype)
+        return read_mace_torch(path, dtype=dtype, device=device, head=head)
+    potential = _load_own(path, dtype)
     if head is not None:
         from simkit.potentials.one_head import OneHead
 
@@ -163,7 +162,9 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             shapes = {key: file.get_slice(key).get_shape() for key in file.keys()}  # noqa: SIM118 (not a mapping)
         count = sum(int(torch.Size(shape).numel()) for shape in shapes.values())
         return {"file_format": kind.value, "bytes": os.path.getsize(path), "numbers_stored": count, **header}
-    potential = load_model(path)
+    from simkit.potentials.mace_torch.reader import heads_of
+
+    potential = load_model(path, head=heads_of(path)[0])
     return {
         "file_format": kind.value,
         "bytes": os.path.getsize(path),
@@ -181,7 +182,7 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
     stored = getattr(torch, header["dtype"], None)
     if not isinstance(stored, torch.dtype) or not stored.is_floating_point:
         raise ModelFileError(f"{name}: expected a floating-point type such as float64, found {header['dtype']!r:.40}")
-    with _default_dtype(torch.float64):  # constants that are not in the file keep all their digits
+    with default_dtype(torch.float64):  # constants that are not in the file keep all their digits
         potential = build(header["potential"])
     potential = potential.to(dtype or stored)
     try:
@@ -195,16 +196,6 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
         tensors = {key: tensor.to(own[key].dtype) for key, tensor in tensors.items()}
     potential.load_state_dict(tensors, assign=True)
     return potential
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _check_tensors(name: str, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -28,7 +28,7 @@ class OneHead(Potential):
 
     def __init__(self, potential: Potential, head: str) -> None:
         super().__init__(potential.capabilities)
-        names = list(potential.config().get("heads") or [])
+        names = _heads(potential.config())
         if head not in names:
             known = f"its heads are {', '.join(names)}" if names else "it was trained on a single level of theory"
             raise SimkitError(f"this {potential.kind} potential has no head {head!r}: {known}")
@@ -50,3 +50,12 @@ class OneHead(Potential):
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> OneHead:
         """Rebuild the potential, then fix its head."""
         return cls(build(config["potential"]), config["head"])
+
+
+def _heads(config: Any) -> list[str]:
+    """The first list of heads in a configuration, or in those of what is wrapped."""
+    if isinstance(config, list):
+        return next((heads for heads in map(_heads, config) if heads), [])
+    if not isinstance(config, dict):
+        return []
+    return list(config.get("heads") or _heads(list(config.values())))

@@ -109,8 +109,7 @@ def nonlinear() -> torch.nn.Module:
         interaction_cls_first=blocks["RealAgnosticResidualNonLinearInteractionBlock"],
         apply_cutoff=False,
         correlation=2,
-        edge_irreps=o3.Irreps("2x0e + 2x1o"),
-        readout_cls=modules.NonLinearBiasReadoutBlock,
+        edge_irreps=o3.Irreps("3x0e + 3x1o"),
         use_agnostic_product=True,
     )
     with torch.no_grad():

@@ -36,7 +36,7 @@ class Module:
         Raises:
             ModelFileError: it describes something else.
         """
-        if not isinstance(value, Inert) or not isinstance(value.state, dict) or not _has_tables(value.state):
+        if not _is_module(value):
             found = value.source if isinstance(value, Inert) else type(value).__name__
             raise ModelFileError(f"expected a PyTorch module at '{path}' of the model, found {found:.100}")
         return cls(path, value.source, value.state)
@@ -64,8 +64,9 @@ class Module:
         return Module.of(self.state["_modules"][names[0]], path).child(*names[1:])
 
     def children(self) -> list[Module]:
-        """All submodules, in the order of the file."""
-        return [self.child(name) for name in self.state["_modules"] if self.has(name)]
+        """All submodules, in the order of the file; generated code (of torch.fx) is none."""
+        described = [name for name, value in self.state["_modules"].items() if _is_module(value)]
+        return [self.child(name) for name in described]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """A plain attribute."""
@@ -134,10 +135,15 @@ def irreps(value: Any) -> str:
     if isinstance(value, str) and re.fullmatch(r"[\dxeo+ ]+", value):
         return value.replace(" ", "")
     try:
-        terms = [(item.arguments[0], *item.arguments[1].arguments) for item in value.arguments[0]]
+        terms = [(_fields(term)[0], *_fields(_fields(term)[1])) for term in _fields(value)]
         return "+".join(f"{int(mul)}x{int(degree)}{ {1: 'e', -1: 'o'}[parity] }" for mul, degree, parity in terms)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(f"expected irreps of e3nn, found {value!r:.80}") from error
+
+
+def _fields(value: Inert) -> tuple[Any, ...]:
+    """Elements of an instance of a subclass of tuple."""
+    return value.arguments[0] if isinstance(value.arguments[0], tuple) else value.arguments
 
 
 def source_of(value: Any) -> str:
@@ -147,5 +153,7 @@ def source_of(value: Any) -> str:
     return type(value).__name__
 
 
-def _has_tables(state: dict[str, Any]) -> bool:
-    return all(isinstance(state.get(name), dict) for name in ("_parameters", "_buffers", "_modules"))
+def _is_module(value: Any) -> bool:
+    if not isinstance(value, Inert) or not isinstance(value.state, dict):
+        return False
+    return all(isinstance(value.state.get(name), dict) for name in ("_parameters", "_buffers", "_modules"))
