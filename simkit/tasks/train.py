@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 from ase.data import atomic_numbers
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from simkit.datasets.base import Dataset
+from simkit.datasets.base import Dataset, Frame
 from simkit.datasets.combine import Concatenation, Subset
 from simkit.datasets.extxyz import write_extxyz
 from simkit.datasets.files import open_dataset
-from simkit.datasets.splits import Split, hashes, split_by_group, split_random
+from simkit.datasets.splits import hashes, split_by_group, split_random
 from simkit.datasets.statistics import Statistics, compute_statistics
 from simkit.errors import DataError
 from simkit.files import write_json
@@ -29,4 +28,213 @@ from simkit.training.architectures import Architecture, MaceArchitecture, Normal
 from simkit.training.fine_tuning import ForReplay, pretrained_potential
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
+from simkit.training.sources import ReplaySettings, SplitSettings
 from simkit.training.trainer import Outcome, Trainer
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Frames to train, to validate and to test, without isolated atoms; these serve the reference energies."""
+
+    training: Dataset
+    validation: Dataset
+    test: Dataset | None
+    isolated: Dataset
+    record: dict[str, Any]
+
+
+def train_files(
+    data: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    architecture: Architecture | None = None,
+    training: TrainingSettings | None = None,
+    validation: str | os.PathLike[str] | None = None,
+    test: str | os.PathLike[str] | None = None,
+    split: SplitSettings | None = None,
+    normalisation: Normalisation | None = None,
+    reference_energies: Mapping[str, float] | None = None,
+    replay: ReplaySettings | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a potential; the folder receives ``model.simkit``, ``log.csv``, ``split.json``, the validation and
+    test frames (``test.xyz`` is empty if none are kept) and the trainer's checkpoints.
+
+    The same call continues an interrupted training. Reference energies are those given, else those of isolated atoms
+    in the data, else the least-squares fit to the compositions.
+
+    Args:
+        data: labelled frames, in any format of :func:`simkit.datasets.files.open_dataset`.
+        folder: for results and checkpoints.
+        architecture: what to train; MACE by default.
+        training: loss, optimiser, schedules, budgets.
+        validation: frames that choose the best epoch; if absent, they are split from the data.
+        test: frames that only the final errors are computed on; if absent, ``split.test`` of the data.
+        split: how frames are split from the data.
+        normalisation: scale and shift of a new potential.
+        reference_energies: energy of isolated atoms in eV, by chemical symbol.
+        replay: other frames to be mixed with the training frames.
+        seed: of the split, the initial weights and the order of the frames.
+        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        progress: where progress is shown.
+
+    Returns:
+        Errors such as ``validation_forces_mae_mev_per_ang``, and how the training ended.
+
+    Raises:
+        DataError: the data cannot be read, split or used.
+        SimkitError: settings that do not fit, or a loss that became NaN.
+        Interrupted: Ctrl-C, after saving.
+    """
+    folder, progress = Path(folder), progress or Silent()
+    architecture, training = architecture or MaceArchitecture(), training or TrainingSettings()
+    parts = open_parts(data, validation, test, split or SplitSettings(), seed)
+    given = {_number(symbol): energy for symbol, energy in (reference_energies or {}).items()}
+    facts = _statistics(parts, architecture, given, progress)
+    potential = _potential(architecture, facts, normalisation or Normalisation(), parts, seed, device, progress)
+    frames = parts.training
+    if replay is not None:
+        frames = Concatenation([frames, ForReplay(open_dataset(replay.data), replay.head, replay.weight)])
+    trainer = Trainer(
+        potential, frames, parts.validation, training, folder, seed=seed, device=device, progress=progress
+    )
+    outcome = trainer.fit()
+    errors = {f"validation_{name}": value for name, value in trainer.assess(parts.validation).items()}
+    if parts.test is not None:
+        errors |= {f"test_{name}": value for name, value in trainer.assess(parts.test).items()}
+    summary = _summary(outcome, potential, facts, parts, errors)
+    if int(os.environ.get("RANK", "0")) == 0:
+        settings = {"architecture": architecture.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+        _write(folder, potential, parts, summary, {**settings, "seed": seed, "statistics": facts.to_dict()})
+    return summary
+
+
+def open_parts(
+    data: str | os.PathLike[str],
+    validation: str | os.PathLike[str] | None,
+    test: str | os.PathLike[str] | None,
+    split: SplitSettings,
+    seed: int,
+) -> Parts:
+    """Open the files and split what has to be split.
+
+    Raises:
+        DataError: a split of what is given as a file, or nothing left to train or validate on.
+    """
+    if test is not None and split.test:
+        raise DataError("expected either a test file or split.test, found both: remove one of them")
+    dataset = open_dataset(data)
+    alone = _isolated(dataset)
+    kept = [index for index in range(len(dataset)) if index not in alone]
+    sizes = {"train": split.train, "validation": 0 if validation is not None else split.validation, "test": split.test}
+    divide = split_by_group if split.by == "group" else split_random
+    chosen = divide(Subset(dataset, kept), **sizes, seed=seed)  # type: ignore[arg-type]
+    if not chosen.train or not (chosen.validation or validation is not None):
+        raise DataError(
+            f"{data}: of {len(kept)} frames {len(chosen.train)} are left to train and {len(chosen.validation)} to "
+            "validate on: expected some of each; give more frames, a validation file or other numbers in split"
+        )
+
+    def places(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(kept[index] for index in indices)
+
+    record = replace(
+        chosen,
+        train=places(chosen.train),
+        validation=places(chosen.validation),
+        test=places(chosen.test),
+        frames=len(dataset),
+    )
+    training, for_validation, for_test = record.apply(dataset)
+    return Parts(
+        training,
+        for_validation if validation is None else _molecules(open_dataset(validation)),
+        (for_test if len(for_test) else None) if test is None else _molecules(open_dataset(test)),
+        Subset(dataset, sorted(alone)),
+        asdict(record),
+    )
+
+
+def _isolated(dataset: Dataset) -> set[int]:
+    """Indices of the frames that are isolated atoms."""
+    single = np.flatnonzero(dataset.atom_counts() == 1).tolist()
+    return {index for index in single if dataset[index].is_isolated_atom}
+
+
+def _molecules(dataset: Dataset) -> Dataset:
+    """The dataset without isolated atoms."""
+    alone = _isolated(dataset)
+    return Subset(dataset, [index for index in range(len(dataset)) if index not in alone]) if alone else dataset
+
+
+def _number(symbol: str) -> int:
+    if symbol not in atomic_numbers or symbol == "X":
+        raise DataError(f"reference_energies: expected chemical symbols such as H, found '{symbol}'")
+    return atomic_numbers[symbol]
+
+
+def _statistics(parts: Parts, architecture: Architecture, given: dict[int, float], progress: Progress) -> Statistics:
+    cutoff = None if isinstance(architecture, Pretrained) else architecture.cutoff
+    frames = Concatenation([parts.training, parts.isolated])
+    facts = compute_statistics(frames, cutoff, reference_energies=given, progress=progress)
+    if facts.undetermined and not isinstance(architecture, Pretrained):
+        progress.say(
+            f"note: the compositions do not determine the E0 of {symbols(facts.undetermined)}. Energies "
+            "of other compositions will mean little: add frames of isolated atoms, or give reference_energies"
+        )
+    return facts
+
+
+def _potential(
+    architecture: Architecture,
+    facts: Statistics,
+    normalisation: Normalisation,
+    parts: Parts,
+    seed: int,
+    device: str,
+    progress: Progress,
+) -> Potential:
+    if not isinstance(architecture, Pretrained):
+        return new_potential(architecture, facts, normalisation, seed)
+    elements = [number for number in facts.elements if facts.element_counts[number]]
+    path = Path(architecture.model)
+    return pretrained_potential(architecture, path, elements, parts.training, device=device, progress=progress)
+
+
+def _summary(
+    outcome: Outcome, potential: Potential, facts: Statistics, parts: Parts, errors: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "ended_by": outcome.reason,
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "hours": round(outcome.hours, 4),
+        "training_frames": len(parts.training),
+        "validation_frames": len(parts.validation),
+        "test_frames": 0 if parts.test is None else len(parts.test),
+        "elements": symbols(potential.capabilities.elements),
+        "parameters": sum(parameter.numel() for parameter in potential.parameters()),
+        "reference_source": facts.to_dict()["reference_source"],
+        **errors,
+    }
+
+
+def _write(folder: Path, potential: Potential, parts: Parts, summary: dict[str, Any], settings: dict[str, Any]) -> None:
+    write_json(folder / "split.json", parts.record)
+    write_extxyz(folder / "validation.xyz", _frames(parts.validation))
+    write_extxyz(folder / "test.xyz", _frames(parts.test))
+    versions = {name: version(name) for name in ("torch", "lightning-fabric", "e3nn", "numpy")}
+    metadata = {
+        "metrics": {name: value for name, value in summary.items() if "_mev_" in name},
+        "training_data_sha256": hashes(parts.training),
+        **settings,
+        "training_summary": summary,
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    save_model(folder / "model.simkit", potential, metadata=metadata)
+
+
+def _frames(dataset: Dataset | None) -> Iterator[Frame]:
+    return iter(()) if dataset is None else (dataset[index] for index in range(len(dataset)))

@@ -17,10 +17,6 @@ VERSION = 1
 """Version of the layout of checkpoints."""
 
 
-class TrainingInterrupted(SimkitError):
-    """Somebody stopped the training; its state is saved."""
-
-
 @dataclass
 class Position:
     """Where a run stands.

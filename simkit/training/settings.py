@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -15,6 +14,9 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Settings(BaseModel):
@@ -159,6 +161,8 @@ class TrainingSettings(Settings):
     @property
     def torch_dtype(self) -> torch.dtype:
         """Floating-point type of weights and coordinates."""
+        import torch
+
         return torch.float32 if self.dtype == "float32" else torch.float64
 
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from simkit.datasets.base import Batch, Dataset
 from simkit.datasets.loader import Loader
-from simkit.errors import DataError, SimkitError
+from simkit.errors import DataError, Interrupted, SimkitError
 from simkit.potential import Potential
 from simkit.progress import Progress, Silent, Task
 from simkit.training.average import WeightAverage
-from simkit.training.checkpoint import Position, TrainingInterrupted, load_checkpoint, require_same_run, save_checkpoint
+from simkit.training.checkpoint import Position, load_checkpoint, require_same_run, save_checkpoint
 from simkit.training.frames import on_device
 from simkit.training.log import Log
 from simkit.training.loss import combine
@@ -124,7 +124,7 @@ class Trainer:
         Raises:
             DataError: a frame, named, that cannot be used; labels that the loss needs are missing everywhere.
             SimkitError: the loss became NaN; the folder holds the checkpoint of another run.
-            TrainingInterrupted: Ctrl-C or SIGTERM, after saving.
+            Interrupted: Ctrl-C or SIGTERM, after saving.
         """
         self._resume()
         self._started = self._saved = time.monotonic()
@@ -174,7 +174,7 @@ class Trainer:
             if stop or late or save:
                 self._save()
             if stop:
-                raise TrainingInterrupted(
+                raise Interrupted(
                     f"training stopped on request in epoch {position.epoch + 1}, after {position.step} steps. "
                     f"Its state is in {self.folder / 'last.ckpt'}: run the same command again to continue"
                 )

@@ -1,0 +1,152 @@
+"""Potentials that exist, made ready to be trained on other data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from simkit.datasets.base import Dataset, Frame, collate
+from simkit.datasets.statistics import fit_reference_energies
+from simkit.errors import DataError, SimkitError
+from simkit.evaluation import evaluate
+from simkit.potential import Potential, symbols
+from simkit.potentials.elements import ReferenceEnergies
+from simkit.potentials.mace import MACE
+from simkit.potentials.model_file import load_model
+from simkit.progress import Progress, Silent
+from simkit.training.architectures import Pretrained
+
+
+class ForReplay(Dataset):
+    """Another dataset's frames with a level of theory and a weight, to be mixed with new data.
+
+    Args:
+        dataset: whose frames.
+        head: index of the level of theory; None to keep that of the frames.
+        weight: factor on the weights of the frames.
+    """
+
+    def __init__(self, dataset: Dataset, head: int | None = None, weight: float = 1.0) -> None:
+        self.dataset = dataset
+        self.head = head
+        self.weight = weight
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Frame:
+        frame = self.dataset[index]
+        system = frame.system
+        if self.head is not None:
+            system = replace(system, head=torch.full((1,), self.head, dtype=torch.int64))
+        return replace(frame, system=system, weight=self.weight * frame.weight)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of the dataset."""
+        return self.dataset.files
+
+
+def pretrained_potential(
+    settings: Pretrained,
+    path: Path,
+    elements: Sequence[int],
+    training: Dataset,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Potential:
+    """A potential from a file, with the elements of the data and refitted reference energies as the settings say.
+
+    Args:
+        settings: what to change.
+        path: the model file.
+        elements: atomic numbers of the training data.
+        training: frames for the refit.
+        device: where to evaluate the frames.
+        progress: of the refit.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+        SimkitError: elements of the data that the model lacks, or that it cannot be given.
+    """
+    potential = load_model(path, head=settings.head)
+    potential = _with_elements(potential, settings, elements)
+    potential.train()
+    if settings.reference_energies == "refit":
+        refit_reference_energies(potential.to(device), training, progress=progress)
+    return potential
+
+
+def _with_elements(potential: Potential, settings: Pretrained, elements: Sequence[int]) -> Potential:
+    own = set(potential.capabilities.elements)
+    missing = set(elements) - own
+    if settings.elements == "keep":
+        if missing:
+            raise SimkitError(
+                f"the model supports {symbols(own)}, the training data also contain {symbols(missing)}: "
+                "say elements: add, or elements: data, to give it these"
+            )
+        return potential
+    wanted = sorted(own | set(elements)) if settings.elements == "add" else sorted(elements)
+    if set(wanted) == own:
+        return potential
+    if not isinstance(potential, MACE):
+        raise SimkitError(
+            f"expected a mace model to change the elements of, found {potential.kind}: say elements: keep"
+        )
+    from simkit.potentials.mace.species import with_elements
+
+    return with_elements(potential, wanted)
+
+
+def refit_reference_energies(
+    potential: Potential, dataset: Dataset, *, batch_size: int = 16, progress: Progress | None = None
+) -> dict[int, float]:
+    """Change the reference energies E0 so that the energies of a dataset are met best, and return the changes in eV.
+
+    The changes d minimise ``Σ_frames (E_label - E_model - Σ_z n_z d_z)²``; where compositions leave them undetermined,
+    the smallest are taken. With several heads, the first one's reference energies are changed.
+
+    Raises:
+        DataError: no frame has an energy.
+        SimkitError: the potential has no reference energies, or several sets.
+    """
+    found = [module for module in potential.modules() if isinstance(module, ReferenceEnergies)]
+    if len(found) != 1:
+        raise SimkitError(
+            f"expected a potential with one set of reference energies to refit, found {len(found)} in this "
+            f"{potential.kind} potential: say reference_energies: keep"
+        )
+    missed: dict[tuple[tuple[int, int], ...], list[float]] = {}
+    with (progress or Silent()).task("reference energies", len(dataset)) as task:
+        for first in range(0, len(dataset), batch_size):
+            indices = range(first, min(first + batch_size, len(dataset)))
+            _add_missed(missed, potential, [dataset[index] for index in indices])
+            task.advance(len(indices))
+    if not missed:
+        raise DataError("expected training frames with energies to refit the reference energies to, found none")
+    changes, _ = fit_reference_energies(missed, {})
+    for number, change in changes.items():
+        found[0].values[0, potential.capabilities.elements.index(number)] += change
+    return changes
+
+
+def _add_missed(
+    missed: dict[tuple[tuple[int, int], ...], list[float]], potential: Potential, frames: Sequence[Frame]
+) -> None:
+    """Collect label minus prediction of the frames that have an energy, by composition."""
+    frames = [frame for frame in frames if frame.labels.energy is not None]
+    if not frames:
+        return
+    batch = collate(frames, potential.cutoff, potential.dtype).to(potential.device)
+    with torch.no_grad():
+        energies = evaluate(potential, batch.system, batch.neighbours, ("energy",)).energy.tolist()
+    for frame, energy in zip(frames, energies, strict=True):
+        composition = tuple(sorted(Counter(frame.system.numbers.tolist()).items()))
+        assert frame.labels.energy is not None
+        missed.setdefault(composition, []).append(float(frame.labels.energy[0]) - energy)

@@ -1,0 +1,74 @@
+"""A new potential whose normalisation comes from the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from simkit.datasets.statistics import Statistics
+from simkit.errors import DataError
+from simkit.potential import Potential
+from simkit.potentials.catalogue import build
+from simkit.training.architectures import MaceArchitecture, Normalisation, PainnArchitecture
+
+
+def new_potential(
+    architecture: MaceArchitecture | PainnArchitecture, statistics: Statistics, normalisation: Normalisation, seed: int
+) -> Potential:
+    """A potential with random weights for the elements, the neighbours and the energies of the training data.
+
+    Args:
+        architecture: kind and sizes.
+        statistics: of the training data, with the architecture's cutoff.
+        normalisation: choice of scale and shift.
+        seed: of the weights.
+
+    Raises:
+        DataError: the data lack the labels that the normalisation needs.
+        SimkitError: arguments that the architecture refuses.
+    """
+    elements = [number for number in statistics.elements if statistics.element_counts[number]]
+    config = {
+        **architecture.config(),
+        "elements": elements,
+        "average_neighbours": max(statistics.average_neighbours or 0.0, 1.0),
+        "reference_energies": [[statistics.reference_energies[number] for number in elements]],
+        "scale": _scale(statistics, normalisation),
+        "shift": _shift(statistics, normalisation),
+    }
+    with _constants_in_float64():
+        torch.manual_seed(seed)
+        return build({"kind": architecture.kind, "config": config})
+
+
+def _scale(statistics: Statistics, normalisation: Normalisation) -> float:
+    if not isinstance(normalisation.scale, str):
+        return normalisation.scale
+    values = {"rms_force": statistics.rms_force, "energy_std": statistics.interaction_per_atom_std}
+    value = values[normalisation.scale]
+    if not value:
+        known = [name for name, number in values.items() if number]
+        remedy = f"set normalisation.scale to {' or '.join([*known, 'a number in eV'])}"
+        raise DataError(f"the scale {normalisation.scale} of the training data is {value or 'not known'}: {remedy}")
+    return value
+
+
+def _shift(statistics: Statistics, normalisation: Normalisation) -> float:
+    if not isinstance(normalisation.shift, str):
+        return normalisation.shift
+    if statistics.interaction_per_atom_mean is None:
+        raise DataError("no training frame has an energy: set normalisation.shift to a number in eV, e.g. 0")
+    return statistics.interaction_per_atom_mean
+
+
+@contextmanager
+def _constants_in_float64() -> Iterator[None]:
+    """Within the block new tensors are float64, so that constants keep all their digits."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

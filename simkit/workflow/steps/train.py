@@ -1,0 +1,75 @@
+"""The step ``train``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from simkit.training.architectures import MaceArchitecture, Normalisation, PainnArchitecture, Pretrained
+from simkit.training.settings import TrainingSettings
+from simkit.training.sources import ReplaySettings, SplitSettings
+from simkit.workflow.step import Context, Input, Step
+
+
+class PretrainedInput(Pretrained):
+    """A potential from a model file, to be trained further."""
+
+    model: Input
+
+
+class ReplayInput(ReplaySettings):
+    """Frames mixed with the training data."""
+
+    data: Input
+
+
+class Train(Step):
+    """Train a potential on labelled frames; see :func:`simkit.tasks.train.train_files`."""
+
+    produces: ClassVar[tuple[str, ...]] = (
+        "model.simkit",
+        "best.ckpt",
+        "last.ckpt",
+        "log.csv",
+        "split.json",
+        "validation.xyz",
+        "test.xyz",
+    )
+
+    data: Input = Field(description="Labelled frames.")
+    validation: Input | None = Field(default=None, description="Frames that choose the best epoch; else split.")
+    test: Input | None = Field(default=None, description="Frames for the final errors only; else split.")
+    split: SplitSettings = SplitSettings()
+    architecture: Annotated[MaceArchitecture | PainnArchitecture | PretrainedInput, Field(discriminator="kind")] = (
+        MaceArchitecture()
+    )
+    normalisation: Normalisation = Normalisation()
+    reference_energies: dict[str, float] = Field(default={}, description="Isolated atoms' energies in eV, by symbol.")
+    replay: ReplayInput | None = None
+    training: TrainingSettings = TrainingSettings()
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Train, or continue to train."""
+        from simkit.tasks.train import train_files
+
+        architecture, replay = self.architecture, self.replay
+        if isinstance(architecture, PretrainedInput):
+            architecture = architecture.model_copy(update={"model": str(context.path(architecture.model))})
+        if replay is not None:
+            replay = replay.model_copy(update={"data": str(context.path(replay.data))})
+        return train_files(
+            context.path(self.data),
+            context.folder,
+            architecture=architecture,
+            training=self.training,
+            validation=None if self.validation is None else context.path(self.validation),
+            test=None if self.test is None else context.path(self.test),
+            split=self.split,
+            normalisation=self.normalisation,
+            reference_energies=self.reference_energies,
+            replay=replay,
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress,
+        )
