@@ -32,6 +32,7 @@ def run_md(
     frame: int = -1,
     device: str = "cpu",
     dtype: str | None = None,
+    head: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run molecular dynamics with a model file from one frame of a structure file.
@@ -46,6 +47,7 @@ def run_md(
         folder: where results go.
         device: torch device.
         dtype: ``float64`` or ``float32``; the model's own by default.
+        head: level of theory, for models trained on several.
         progress: where progress is shown.
 
     The other arguments are those of :class:`~simkit.tasks.propagation.Dynamics`.
@@ -61,6 +63,7 @@ def run_md(
         seed, save_every, log_every, checkpoint_every, max_temperature,
     )  # fmt: skip
     atoms = read_frame(source, frame)
-    atoms.calc = model_calculator(model, device=device, dtype=dtype)
-    identity = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame, "dtype": dtype}
+    atoms.calc = model_calculator(model, device=device, dtype=dtype, head=head)
+    identity = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame}
+    identity |= {"dtype": dtype, "head": head}
     return propagate(atoms, Path(folder), settings, identity=identity, progress=progress or Silent())

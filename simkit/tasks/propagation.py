@@ -92,7 +92,7 @@ def propagate(
         run = _Run(atoms, settings, rng, trajectory, log, checkpoint, task)
         problem = run.advance(first, fresh)
     with atomic_path(folder / "final.xyz") as temporary:
-        write_frames(temporary, [run.last_good])
+        write_frames(temporary, [run.last_good()])
     summary = summarise_log(folder / "log.csv", len(atoms), settings) | {
         "status": "exploded" if problem else "finished",
         "ns_per_day": run.speed,
@@ -130,7 +130,8 @@ class _Run:
     ) -> None:
         self.atoms, self.settings, self.rng = atoms, settings, rng
         self.trajectory, self.log, self.checkpoint, self.task = trajectory, log, checkpoint, task
-        self.last_good = atoms
+        self._good: tuple[np.ndarray, ...] = ()
+        self._results: dict[str, Any] = {}
         self.speed: float | None = None
 
     def advance(self, first: int, fresh: bool) -> str | None:
@@ -140,7 +141,7 @@ class _Run:
                 return problem
             self.log.write(",".join(COLUMNS) + "\n")
             self._write(0)
-        self.last_good = self._snapshot()
+        self._remember()
         dynamics = make_integrator(self.atoms, self.settings, self.rng)
         start = time.perf_counter()
         for step in range(first + 1, self.settings.steps + 1):
@@ -150,16 +151,31 @@ class _Run:
                 return f"At step {step}: {error}. {REMEDY}"
             if problem := self._problem(step):
                 return problem
-            self.last_good = self._snapshot()
+            self._remember()
             self._write(step)
             elapsed = (time.perf_counter() - start) / 86400
             self.speed = (step - first) * self.settings.timestep * 1e-6 / elapsed
             self.task.advance(1, self._note())
         return None
 
+    def last_good(self) -> Atoms:
+        """The last state with finite energy and forces, or the start if there was none."""
+        atoms = self.atoms.copy()
+        if self._good:
+            atoms.positions[:] = self._good[0]
+            atoms.set_momenta(self._good[1], apply_constraint=False)
+        return attach(atoms, **{name: self._results.get(name) for name in ("energy", "forces", "stress")})
+
+    def _remember(self) -> None:
+        self._good = (self.atoms.get_positions(), self.atoms.get_momenta())
+        self._results = dict(self.atoms.calc.results)
+
     def _snapshot(self) -> Atoms:
-        copy = self.atoms.copy()
-        return attach(copy, energy=self.atoms.get_potential_energy(), forces=self.atoms.get_forces(False))
+        atoms = self.atoms
+        stressed = atoms.pbc.all() and "stress" in atoms.calc.implemented_properties
+        stress = atoms.get_stress(apply_constraint=False) if stressed else None
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
+        return attach(atoms.copy(), energy=energy, forces=forces, stress=stress)
 
     def _write(self, step: int) -> None:
         settings, atoms = self.settings, self.atoms

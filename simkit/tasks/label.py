@@ -1,0 +1,303 @@
+"""Make training data: sample frames by molecular dynamics with a reference method, or label frames that exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule as build_molecule
+from ase.optimize import BFGS
+
+from simkit.errors import DataError, SimkitError
+from simkit.files import atomic_path, write_json
+from simkit.progress import Progress, Silent
+from simkit.tasks.frames import attach, count_frames, frame_name, extxyz_text, read_frame, read_frames, write_frames
+from simkit.tasks.growing import GrowingFile, file_hash
+from simkit.tasks.labellers import Labeller, isolated_atoms, label_frame, make_labeller
+from simkit.tasks.propagation import Dynamics, propagate
+
+SECONDS_BETWEEN_CHECKPOINTS = 2.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How frames are sampled.
+
+    Attributes:
+        temperatures: in K; the frames are shared out evenly among them.
+        timestep: in fs.
+        spacing: time steps between frames that are kept.
+        equilibration: time steps before the first one.
+        friction: of Langevin dynamics, in 1/fs.
+    """
+
+    temperatures: tuple[float, ...] = (300.0,)
+    timestep: float = 1.0
+    spacing: int = 20
+    equilibration: int = 200
+    friction: float = 0.02
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of frames for training, validation and test."""
+
+    train: int = 500
+    valid: int = 50
+    test: int = 100
+
+
+def label(
+    folder: str | os.PathLike[str],
+    *,
+    molecule: str | None = None,
+    structure: str | os.PathLike[str] | None = None,
+    labeller: str = "gfn2-xtb",
+    counts: Counts | None = None,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Sample labelled frames of one structure by Langevin dynamics with the reference method itself.
+
+    The structure is relaxed first. Training and validation frames come from one trajectory at each temperature, test
+    frames from another that starts from other velocities. Writes ``train.xyz`` (with one isolated atom of each
+    element, which sets the zero of energies), ``valid.xyz``, ``test.xyz``, ``isolated_atoms.xyz``, ``start.xyz`` (the
+    relaxed structure) and ``label.json``, in eV, eV/Å and ASE's keys. Called again, it continues where it stopped.
+
+    Args:
+        folder: where files go.
+        molecule: a name that :func:`ase.build.molecule` knows, such as ``CH3CH2OH``; or
+        structure: a file with the structure (its last frame).
+        labeller: see :func:`simkit.tasks.labellers.make_labeller`.
+        counts: numbers of frames.
+        sampling: how they are sampled.
+        seed: of velocities, thermostat and the choice of validation frames.
+        device: torch device of a model that labels.
+        dtype: floating-point type of a model that labels.
+        progress: where progress is shown.
+
+    Returns:
+        The content of ``label.json``.
+
+    Raises:
+        SimkitError: not exactly one of molecule and structure, or a sampling trajectory that exploded.
+        DataError: an unknown molecule, or a frame on which the method failed.
+    """
+    begun = time.perf_counter()
+    counts, sampling, progress = counts or Counts(), sampling or Sampling(), progress or Silent()
+    method = make_labeller(labeller, device=device, dtype=dtype)
+    folder = Path(folder)
+    start = _relaxed_start(folder / "start.xyz", molecule, structure, method, progress)
+    shares = [counts.train + counts.valid, counts.test]
+    pools: list[list[Atoms]] = [[], []]
+    for index, temperature in enumerate(sampling.temperatures):
+        for purpose, total in enumerate(shares):
+            number = total // len(sampling.temperatures) + (index < total % len(sampling.temperatures))
+            if number:
+                run = _Trajectory(folder, start, method, sampling, temperature, ("train", "test")[purpose])
+                pools[purpose] += run.frames(number, _derived_seed(seed, index, purpose), progress)
+    chosen = np.zeros(shares[0], dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(shares[0])[: counts.valid]] = True
+    parts = {
+        "train": [frame for frame, valid in zip(pools[0], chosen, strict=True) if not valid],
+        "valid": [frame for frame, valid in zip(pools[0], chosen, strict=True) if valid],
+        "test": pools[1],
+    }
+    facts = {"temperatures_k": list(sampling.temperatures), "spacing_fs": sampling.spacing * sampling.timestep}
+    return _write(folder, parts, start, method, facts | {"seconds": time.perf_counter() - begun, "seed": seed})
+
+
+def label_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    labeller: str = "gfn2-xtb",
+    device: str = "cpu",
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Label every frame of a file with a reference method; other results of the frames are replaced.
+
+    The target appears when all frames are done. Called again after an interruption, it continues.
+
+    Raises:
+        DataError: the source cannot be read, or the method failed on a frame that is named.
+    """
+    method = make_labeller(labeller, device=device, dtype=dtype)
+    calculator = method.make_calculator()
+    target = Path(target)
+    partial, state_path = (target.with_name(f".{target.name}.{suffix}") for suffix in ("partial", "state"))
+    identity = {"source": file_hash(source), "method": method.provenance}
+    state = {"identity": identity, "done": 0, "length": 0}
+    if state_path.exists():
+        found = json.loads(state_path.read_text(encoding="utf-8"))
+        state = found if found["identity"] == identity else state
+    total, saved = count_frames(source), time.monotonic()
+    title = f"label with {method.method}"
+    with (progress or Silent()).task(title, total, state["done"]) as task, GrowingFile(partial, state["length"]) as out:
+        for index, atoms in enumerate(read_frames(source)):
+            if index < state["done"]:
+                continue
+            out.write(extxyz_text(label_frame(atoms, calculator, method, frame_name(source, index, atoms))))
+            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                write_json(state_path, state | {"done": index + 1, "length": out.sync()})
+                saved = time.monotonic()
+            task.advance()
+        out.sync()
+    partial.replace(target)
+    state_path.unlink(missing_ok=True)
+    return {"frames": total, "method": method.method, "program": method.program, "citations": list(method.citations)}
+
+
+def split_labelled(
+    source: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    counts: Counts,
+    labeller: str = "gfn2-xtb",
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Label the frames of a file and share them out at random; files and summary as in :func:`label`.
+
+    Raises:
+        DataError: fewer frames than asked for.
+    """
+    begun = time.perf_counter()
+    method = make_labeller(labeller, device=device, dtype=dtype)
+    total, needed = count_frames(source), counts.train + counts.valid + counts.test
+    if total < needed:
+        raise DataError(f"{source}: expected at least {needed} frames to share out, found {total}")
+    labelled = Path(folder) / "labelled.xyz"
+    label_file(source, labelled, labeller=labeller, device=device, dtype=dtype, progress=progress)
+    frames = list(read_frames(labelled))
+    order = np.random.default_rng(seed).permutation(total)
+    ends = np.cumsum([counts.train, counts.valid, counts.test])
+    chosen = np.split(order, ends)[:3]
+    names = ("train", "valid", "test")
+    parts = {name: [frames[i] for i in sorted(part)] for name, part in zip(names, chosen, strict=True)}
+    with atomic_path(Path(folder) / "start.xyz") as temporary:
+        write_frames(temporary, frames[:1])
+    return _write(
+        Path(folder), parts, frames[0], method, {"seconds": time.perf_counter() - begun, "seed": seed}
+    )
+
+
+def _derived_seed(seed: int, *key: int) -> int:
+    return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
+
+
+def _relaxed_start(
+    path: Path,
+    molecule: str | None,
+    structure: str | os.PathLike[str] | None,
+    method: Labeller,
+    progress: Progress,
+) -> Atoms:
+    """The relaxed structure, from its file if that is there."""
+    if (molecule is None) == (structure is None):
+        raise SimkitError("expected either the name of a molecule or a structure file; give exactly one of the two")
+    if path.exists():
+        return read_frame(path)
+    if molecule is not None:
+        try:
+            atoms = build_molecule(molecule)
+        except (KeyError, NotImplementedError) as error:
+            raise DataError(
+                f"ase.build.molecule does not know {molecule!r}: give one of its names (e.g. CH3CH2OH), or a structure file"
+            ) from error
+    else:
+        assert structure is not None
+        atoms = read_frame(structure)
+    atoms.calc = method.make_calculator()
+    progress.say(f"Relax {atoms.get_chemical_formula()} with {method.method}")
+    BFGS(atoms, logfile=None).run(fmax=0.01, steps=300)
+    relaxed = label_frame(atoms, method.make_calculator(), method, str(path.name))
+    with atomic_path(path) as temporary:
+        write_frames(temporary, [relaxed])
+    return read_frame(path)
+
+
+@dataclass(frozen=True)
+class _Trajectory:
+    """Sampling at one temperature for one purpose."""
+
+    folder: Path
+    start: Atoms
+    method: Labeller
+    sampling: Sampling
+    temperature: float
+    purpose: str
+
+    def frames(self, number: int, seed: int, progress: Progress) -> list[Atoms]:
+        """Run dynamics, or what is left of it, and return its frames."""
+        sampling = self.sampling
+        name = f"{self.temperature:g}K-{self.purpose}"
+        settings = Dynamics(
+            ensemble="langevin",
+            timestep=sampling.timestep,
+            steps=sampling.equilibration + number * sampling.spacing,
+            temperature=self.temperature,
+            friction=sampling.friction,
+            seed=seed,
+            save_every=sampling.spacing,
+            log_every=sampling.spacing,
+            checkpoint_every=max(1, 200 // sampling.spacing) * sampling.spacing,
+        )
+        atoms = self.start.copy()
+        atoms.calc = self.method.make_calculator()
+        identity = {"method": self.method.provenance, "start": file_hash(self.folder / "start.xyz")}
+        title = f"{self.method.method} {self.temperature:g} K, {self.purpose}"
+        path = self.folder / "sampling" / name
+        summary = propagate(atoms, path, settings, identity=identity, progress=progress, title=title)
+        if summary["status"] != "finished":
+            raise SimkitError(f"sampling at {self.temperature:g} K stopped. {summary['remedy']}")
+        return [self._cleaned(frame, name) for frame in list(read_frames(path / "trajectory.xyz"))[-number:]]
+
+    def _cleaned(self, frame: Atoms, name: str) -> Atoms:
+        """A frame without velocities, with its origin."""
+        results = frame.calc.results
+        atoms = frame.copy()
+        del atoms.arrays["momenta"]
+        atoms.info = {"group": name, "time_fs": frame.info["time_fs"], "temperature_k": self.temperature}
+        atoms.info["labeller"] = self.method.provenance
+        return attach(atoms, **{key: results.get(key) for key in ("energy", "forces", "stress")})
+
+
+def _write(
+    folder: Path, parts: dict[str, list[Atoms]], start: Atoms, method: Labeller, facts: dict[str, Any]
+) -> dict[str, Any]:
+    numbers = {number for frames in parts.values() for frame in frames for number in frame.numbers.tolist()}
+    single = isolated_atoms(sorted(numbers), method)
+    files: dict[str, Sequence[Atoms]] = {
+        "isolated_atoms": single, "train": [*single, *parts["train"]], "valid": parts["valid"], "test": parts["test"]
+    }  # fmt: skip
+    for name, frames in files.items():
+        with atomic_path(folder / f"{name}.xyz") as temporary:
+            write_frames(temporary, frames)
+    summary = {
+        "formula": start.get_chemical_formula(),
+        "atoms": len(start),
+        "method": method.method,
+        "program": method.program,
+        "train_frames": len(parts["train"]),
+        "valid_frames": len(parts["valid"]),
+        "test_frames": len(parts["test"]),
+        "isolated_atom_energies_ev": {str(one.symbols): one.get_potential_energy() for one in single},
+        **facts,
+        "citations": list(method.citations),
+    }
+    write_json(folder / "label.json", summary)
+    return summary

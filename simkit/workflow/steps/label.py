@@ -1,0 +1,69 @@
+"""The step ``label``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from simkit.workflow.step import Context, Input, Step
+
+
+class Label(Step):
+    """Make labelled frames by sampling one structure with a reference method, or by labelling frames that exist.
+
+    See :func:`simkit.tasks.label.label` and :func:`simkit.tasks.label.split_labelled`.
+    """
+
+    produces: ClassVar[tuple[str, ...]] = (
+        "train.xyz",
+        "valid.xyz",
+        "test.xyz",
+        "isolated_atoms.xyz",
+        "start.xyz",
+        "label.json",
+    )
+
+    molecule: str | None = Field(None, description="Name for ase.build.molecule, e.g. CH3CH2OH, to sample.")
+    structure: Input | None = Field(None, description="File with the structure to sample.")
+    frames: Input | None = Field(None, description="File with frames to label instead.")
+    labeller: str = Field("gfn2-xtb", description="gfn2-xtb, gfn1-xtb or emt.")
+    labeller_model: Input | None = Field(None, description="Model file that labels instead.")
+    train: PositiveInt = Field(500, description="Frames for training.")
+    valid: PositiveInt = Field(50, description="Frames that choose the best epoch.")
+    test: PositiveInt = Field(100, description="Frames for the final errors, from separate trajectories.")
+    temperatures: tuple[PositiveFloat, ...] = Field((300.0,), min_length=1, description="Sampled, in K.")
+    timestep: PositiveFloat = Field(1.0, description="In fs.")
+    spacing: PositiveInt = Field(20, description="Time steps between frames.")
+    equilibration: NonNegativeInt = Field(200, description="Time steps before the first frame.")
+    friction: PositiveFloat = Field(0.02, description="Of Langevin dynamics, in 1/fs.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Label:
+        given = [name for name in ("molecule", "structure", "frames") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected exactly one of molecule, structure and frames, found {', '.join(given) or 'none'}")
+        return self
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Sample and label, or go on with it."""
+        from simkit.tasks.label import Counts, Sampling, label, split_labelled
+
+        method = self.labeller if self.labeller_model is None else str(context.path(self.labeller_model))
+        counts = Counts(self.train, self.valid, self.test)
+        if self.frames is not None:
+            return split_labelled(
+                context.path(self.frames), context.folder, counts=counts, labeller=method, seed=context.seed,
+                device=context.device, progress=context.progress,
+            )  # fmt: skip
+        return label(
+            context.folder,
+            molecule=self.molecule,
+            structure=None if self.structure is None else context.path(self.structure),
+            labeller=method,
+            counts=counts,
+            sampling=Sampling(self.temperatures, self.timestep, self.spacing, self.equilibration, self.friction),
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress,
+        )

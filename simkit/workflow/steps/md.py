@@ -1,0 +1,63 @@
+"""The step ``md``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from simkit.workflow.step import Context, Input, Step
+
+
+class Check(BaseModel):
+    """Compare the trajectory with a reference method; see :func:`simkit.tasks.check.check_file`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    labeller: str = Field("gfn2-xtb", description="gfn2-xtb, gfn1-xtb or emt.")
+    every: PositiveInt = Field(1, description="Compare each of so many frames of the trajectory.")
+
+
+class MolecularDynamics(Step):
+    """Molecular dynamics with a model; see :func:`simkit.tasks.dynamics.run_md`."""
+
+    produces: ClassVar[tuple[str, ...]] = ("trajectory.xyz", "log.csv", "final.xyz", "md.json")
+
+    model: Input = Field(description="Model file.")
+    structure: Input = Field(description="File with the starting structure (its last frame).")
+    ensemble: Literal["nve", "langevin", "bussi"] = "langevin"
+    timestep: PositiveFloat = Field(0.5, description="In fs.")
+    steps: PositiveInt = Field(1000, description="Time steps.")
+    temperature: NonNegativeFloat = Field(300.0, description="Of the initial velocities and the thermostat, in K.")
+    friction: PositiveFloat = Field(0.01, description="Of Langevin dynamics, in 1/fs.")
+    time_constant: PositiveFloat = Field(100.0, description="Of Bussi's thermostat, in fs.")
+    save_every: PositiveInt = Field(10, description="Time steps between frames of the trajectory.")
+    log_every: PositiveInt = Field(1, description="Time steps between lines of the log.")
+    checkpoint_every: PositiveInt = Field(100, description="Time steps between checkpoints.")
+    max_temperature: PositiveFloat = Field(10_000.0, description="A hotter system has exploded, in K.")
+    dtype: Literal["float32", "float64"] | None = Field("float64", description="Null for the model's own.")
+    head: str | None = Field(None, description="Level of theory, for models trained on several.")
+    check: Check | None = Field(None, description="Compare with a reference method along the way.")
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Run dynamics, or go on with it, then compare."""
+        from simkit.tasks.check import check_file
+        from simkit.tasks.dynamics import run_md
+
+        settings = self.model_dump(exclude={"model", "structure", "check"})
+        summary = run_md(
+            context.path(self.model),
+            context.path(self.structure),
+            context.folder,
+            **settings,
+            seed=context.seed,
+            device=context.device,
+            progress=context.progress,
+        )
+        if self.check is not None:
+            target = context.folder / "check.csv"
+            trajectory = context.folder / "trajectory.xyz"
+            summary["check"] = check_file(
+                trajectory, target, labeller=self.check.labeller, every=self.check.every, progress=context.progress
+            )
+        return summary

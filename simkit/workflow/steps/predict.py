@@ -1,0 +1,36 @@
+"""The step ``predict``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from simkit.workflow.step import Context, Input, Step
+
+
+class Predict(Step):
+    """Predict energies, forces and stress of structures; see :func:`simkit.tasks.predict.predict_file`."""
+
+    produces: ClassVar[tuple[str, ...]] = ("predicted.xyz",)
+
+    model: Input = Field(description="Model file.")
+    structures: Input = Field(description="Structures in any format that ASE reads.")
+    dtype: Literal["float32", "float64"] | None = Field(None, description="The model's own if not given.")
+    batch_atoms: PositiveInt = Field(512, description="Atoms evaluated together.")
+    head: str | None = Field(None, description="Level of theory, for models trained on several.")
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Predict all frames."""
+        from simkit.tasks.predict import predict_file
+
+        return predict_file(
+            context.path(self.model),
+            context.path(self.structures),
+            context.folder / "predicted.xyz",
+            dtype=self.dtype,
+            device=context.device,
+            batch_atoms=self.batch_atoms,
+            head=self.head,
+            progress=context.progress,
+        )

@@ -1,0 +1,42 @@
+"""The step ``relax``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from simkit.workflow.step import Context, Input, Step
+
+
+class Relax(Step):
+    """Relax structures with a model; see :func:`simkit.tasks.relax.relax_file`."""
+
+    produces: ClassVar[tuple[str, ...]] = ("relaxed.xyz", "relaxed-path.xyz", "relaxed.json")
+
+    model: Input = Field(description="Model file.")
+    structures: Input = Field(description="Structures in any format that ASE reads.")
+    fmax: PositiveFloat = Field(0.01, description="Largest force at the end, in eV/Å.")
+    max_steps: PositiveInt = Field(500, description="Of each structure.")
+    optimiser: Literal["BFGS", "LBFGS", "FIRE"] = "BFGS"
+    relax_cell: bool = Field(False, description="Also relax the cell of periodic structures.")
+    dtype: Literal["float32", "float64"] | None = Field("float64", description="Null for the model's own.")
+    head: str | None = Field(None, description="Level of theory, for models trained on several.")
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Relax all frames, or what is left of them."""
+        from simkit.tasks.relax import relax_file
+
+        return relax_file(
+            context.path(self.model),
+            context.path(self.structures),
+            context.folder / "relaxed.xyz",
+            fmax=self.fmax,
+            max_steps=self.max_steps,
+            optimiser=self.optimiser,
+            relax_cell=self.relax_cell,
+            device=context.device,
+            dtype=self.dtype,
+            head=self.head,
+            progress=context.progress,
+        )
