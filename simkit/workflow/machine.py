@@ -18,8 +18,12 @@ class BaseProfile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device: Device = Field("auto", description="Torch device; auto takes a CUDA device if there is one, else the CPU.")
-    threads: PositiveInt | None = Field(None, description="Threads of torch in each step; by default torch's choice.")
+    device: Device = Field(
+        default="auto", description="Torch device; auto takes a CUDA device if there is one, else the CPU."
+    )
+    threads: PositiveInt | None = Field(
+        default=None, description="Threads of torch in each step; by default torch's choice."
+    )
 
 
 class SerialProfile(BaseProfile):
@@ -32,7 +36,7 @@ class ProcessesProfile(BaseProfile):
     """Several steps at a time on one machine, each in a process of its own."""
 
     executor: Literal["processes"]
-    workers: PositiveInt = Field(2, description="Steps that run at the same time.")
+    workers: PositiveInt = Field(default=2, description="Steps that run at the same time.")
 
 
 class ParslProfile(BaseProfile):
@@ -40,23 +44,23 @@ class ParslProfile(BaseProfile):
 
     executor: Literal["parsl"]
     provider: Literal["local", "slurm"] = "local"
-    workers: PositiveInt = Field(1, description="Steps that run at the same time on one node.")
-    nodes: PositiveInt = Field(1, description="Nodes of one pilot job.")
-    blocks: PositiveInt = Field(1, description="Pilot jobs at most.")
+    workers: PositiveInt = Field(default=1, description="Steps that run at the same time on one node.")
+    nodes: PositiveInt = Field(default=1, description="Nodes of one pilot job.")
+    blocks: PositiveInt = Field(default=1, description="Pilot jobs at most.")
     partition: str | None = None
     account: str | None = None
-    walltime: str = Field("01:00:00", description="Of a pilot job, hh:mm:ss.")
-    scheduler_options: str = Field("", description="Lines for the head of the SLURM script.")
-    worker_init: str = Field("", description="Shell commands before the workers start, e.g. module load.")
+    walltime: str = Field(default="01:00:00", description="Of a pilot job, hh:mm:ss.")
+    scheduler_options: str = Field(default="", description="Lines for the head of the SLURM script.")
+    worker_init: str = Field(default="", description="Shell commands before the workers start, e.g. module load.")
 
 
 class DaskProfile(BaseProfile):
     """Workers of Dask: a running scheduler, or a cluster started on this machine."""
 
     executor: Literal["dask"]
-    address: str | None = Field(None, description="Of a running scheduler, e.g. tcp://host:8786.")
-    scheduler_file: Path | None = Field(None, description="That a running scheduler wrote.")
-    workers: PositiveInt = Field(2, description="Of the cluster on this machine, if no scheduler is given.")
+    address: str | None = Field(default=None, description="Of a running scheduler, e.g. tcp://host:8786.")
+    scheduler_file: Path | None = Field(default=None, description="That a running scheduler wrote.")
+    workers: PositiveInt = Field(default=2, description="Of the cluster on this machine, if no scheduler is given.")
 
 
 class ExecutorlibProfile(BaseProfile):
@@ -64,7 +68,7 @@ class ExecutorlibProfile(BaseProfile):
 
     executor: Literal["executorlib"]
     backend: Literal["local", "slurm", "flux"] = "local"
-    workers: PositiveInt = Field(1, description="Steps that run at the same time.")
+    workers: PositiveInt = Field(default=1, description="Steps that run at the same time.")
     resources: dict[str, Any] = Field(default_factory=dict, description="executorlib's resource_dict of each step.")
 
 
@@ -73,7 +77,7 @@ class SubmititProfile(BaseProfile):
 
     executor: Literal["submitit"]
     cluster: Literal["slurm", "local"] = "slurm"
-    workers: PositiveInt = Field(8, description="Jobs at the same time.")
+    workers: PositiveInt = Field(default=8, description="Jobs at the same time.")
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="Of submitit's AutoExecutor, e.g. timeout_min, slurm_partition, gpus_per_node.",

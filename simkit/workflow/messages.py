@@ -58,6 +58,8 @@ def _problem(annotation: Any, detail: ErrorDetails) -> str:
 
 def _expected(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] == "string_pattern_mismatch":
+        return f"expected a text of the form {detail['ctx']['pattern']}, found {_short(detail['input'])}"
     if not message.startswith("Input should be "):
         return f"{message[:1].lower()}{message[1:]}, found {_short(detail['input'])}"
     wanted = message.removeprefix("Input should be ").replace("a valid dictionary", "a mapping (key: value)")

@@ -26,8 +26,8 @@ class Outline(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = Field(description="Name of the folder of the results.")
-    description: str = Field("", description="What the workflow does, for people.")
-    seed: NonNegativeInt = Field(0, description="Seed of every random choice of every step.")
+    description: str = Field(default="", description="What the workflow does, for people.")
+    seed: NonNegativeInt = Field(default=0, description="Seed of every random choice of every step.")
     steps: dict[Name, dict[str, Any]] = Field(min_length=1, description="Steps by name; each has a kind.")
 
 
@@ -96,13 +96,14 @@ def read_step(document: Document, data: dict[str, Any], keys: tuple[str, ...], k
 def workflow_schema(kinds: Kinds = KINDS) -> dict[str, Any]:
     """JSON schema of workflow files, for editors."""
     models = [
-        create_model(target.partition(":")[2], __base__=load_class(target), kind=(Literal[kind], ...))  # type: ignore[valid-type]
+        create_model(target.partition(":")[2], __base__=load_class(target), kind=(Literal[kind], ...))  # type: ignore[arg-type]
         for kind, target in kinds.items()
     ]
     union = reduce(or_, models) if len(models) == 1 else Annotated[reduce(or_, models), Field(discriminator="kind")]
     steps = (dict[Name, union], Field(min_length=1, description="Steps by name."))  # type: ignore[valid-type]
-    model = create_model("Workflow", __base__=Outline, steps=steps)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    schema = create_model("Workflow", __base__=Outline, steps=steps).model_json_schema()
+    schema["properties"]["steps"]["additionalProperties"] = False
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def _check_names(document: Document, setting: str) -> None:

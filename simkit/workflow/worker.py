@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +190,7 @@ def _set_threads(threads: int | None) -> None:
 
 
 def _versions() -> dict[str, str]:
-    import torch
-
-    return {"simkit": simkit.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"simkit": simkit.__version__, "torch": version("torch"), "python": platform.python_version()}
 
 
 @contextmanager
