@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -94,9 +94,10 @@ class System:
 
         return self._mapped(move)
 
-    def _mapped(self, function) -> System:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return System(**{name: None if value is None else function(value) for name, value in values.items()})
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> System:
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        mapped = {name: None if value is None else function(value) for name, value in values.items()}
+        return System(**mapped)  # type: ignore[arg-type]
 
     @classmethod
     def from_ase(
@@ -128,7 +129,9 @@ class System:
         return cls(
             positions=joined([frame.positions for frame in frames] or [np.zeros((0, 3))], dtype),
             numbers=joined([frame.numbers for frame in frames] or [np.zeros(0)], torch.int64),
-            cell=torch.as_tensor(np.array([f.cell.array for f in frames]).reshape(-1, 3, 3), dtype=dtype, device=device),
+            cell=torch.as_tensor(
+                np.array([f.cell.array for f in frames]).reshape(-1, 3, 3), dtype=dtype, device=device
+            ),
             pbc=torch.as_tensor(np.array([f.pbc for f in frames]).reshape(-1, 3), dtype=torch.bool, device=device),
             batch=torch.as_tensor(np.repeat(np.arange(len(frames)), lengths), dtype=torch.int64, device=device),
             charge=per_system("charge", 0.0),
@@ -165,32 +168,27 @@ class System:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> System:
-        """Systems from pymatgen structures (periodic) and molecules.
+        """Systems from pymatgen structures (periodic) and molecules; charge and spin multiplicity are kept.
 
         Raises:
             InvalidSystemError: a disordered structure, or what :meth:`from_ase` refuses.
         """
-        from pymatgen.io.ase import AseAtomsAdaptor
+        from simkit.pymatgen_border import to_atoms
 
-        several = list(structure) if isinstance(structure, list | tuple) else [structure]
-        for index, item in enumerate(several):
-            if not item.is_ordered:
-                raise InvalidSystemError(f"structure {index} ({item.formula}) is disordered: give an ordered one")
-        return cls.from_ase([AseAtomsAdaptor.get_atoms(item, msonable=False) for item in several], dtype, device)
+        return cls.from_ase(to_atoms(structure), dtype, device)
 
     def to_pymatgen(self) -> list[Structure | Molecule]:
-        """One pymatgen Structure (any periodic axis) or Molecule (none) for each system."""
-        from pymatgen.io.ase import AseAtomsAdaptor
+        """One pymatgen Structure (any periodic axis) or Molecule (none) for each system, with its charge and spin."""
+        from simkit.pymatgen_border import from_atoms
 
-        adaptor = AseAtomsAdaptor()
-        return [adaptor.get_structure(f) if f.pbc.any() else adaptor.get_molecule(f) for f in self.to_ase()]
+        return [from_atoms(frame) for frame in self.to_ase()]
 
     def split(self) -> list[System]:
         """The systems one by one."""
         counts = self.counts.tolist()
         systems, first = [], 0
         for index, count in enumerate(counts):
-            values = {}
+            values: dict[str, Any] = {}
             for field in fields(self):
                 value = getattr(self, field.name)
                 rows = slice(first, first + count) if field.name in PER_ATOM else slice(index, index + 1)
@@ -249,8 +247,11 @@ def _check_frame(frame: Atoms, index: int) -> None:
             f"frame {index} ({frame.symbols}): axes {missing} are periodic but have no lattice vector; "
             "set the cell, or pbc=False along them"
         )
-    if frame.pbc.all() and abs(np.linalg.det(frame.cell.array)) < 1e-8:
-        raise InvalidSystemError(f"frame {index} ({frame.symbols}): the lattice vectors are linearly dependent")
+    if np.linalg.matrix_rank(frame.cell.array[frame.pbc], tol=1e-8) < frame.pbc.sum():
+        raise InvalidSystemError(
+            f"frame {index} ({frame.symbols}): the lattice vectors of the periodic axes are linearly dependent; "
+            f"set a cell that spans them, found {frame.cell.array.tolist()}"
+        )
 
 
 torch.utils._pytree.register_dataclass(System)

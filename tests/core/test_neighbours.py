@@ -1,0 +1,203 @@
+"""Neighbours against a brute-force search, and the skin under random changes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from simkit.graph import make_graph
+from simkit.neighbours import NeighbourList, Neighbours, build_neighbours, concatenate_neighbours
+from simkit.system import System, concatenate
+from tests.conformance.systems import TRICLINIC, make_system, rotation
+
+ORTHORHOMBIC = torch.diag(torch.tensor([3.0, 4.0, 5.0]))
+SKEWED = torch.tensor([[3.0, 0.0, 0.0], [2.9, 3.0, 0.0], [-1.4, 1.4, 3.5]])
+ZERO_ROW = torch.tensor([[3.0, 0.0, 0.0], [1.0, 4.0, 0.0], [0.0, 0.0, 0.0]])
+
+
+def brute_force(system: System, cutoff: float) -> set[tuple[int, ...]]:
+    """All (centre, neighbour, n1, n2, n3) closer than the cutoff, by trying every image."""
+    found = set()
+    for index in range(system.n_systems):
+        atoms = torch.nonzero(system.batch == index)[:, 0].tolist()
+        lattice = system.lattice[index]
+        span = max((float(x.norm()) for x in system.positions[atoms]), default=0.0)
+        reach = [_images(lattice, axis, cutoff + 2 * span) if system.pbc[index, axis] else 0 for axis in range(3)]
+        images = list(itertools.product(*[range(-n, n + 1) for n in reach]))
+        shifts = torch.tensor(images, dtype=torch.float64) @ lattice
+        for i, j in itertools.product(atoms, atoms):
+            distances = (system.positions[j] - system.positions[i] + shifts).norm(dim=1)
+            near = torch.nonzero(distances < cutoff)[:, 0].tolist()
+            found |= {(i, j, *images[k]) for k in near if i != j or any(images[k])}
+    return found
+
+
+def _images(lattice: Tensor, axis: int, reach: float) -> int:
+    """Images along an axis that a sphere can reach, from the distance between lattice planes."""
+    others = [lattice[k] for k in range(3) if k != axis and bool(lattice[k].any())]
+    perpendicular = lattice[axis].clone()
+    for direction in torch.linalg.qr(torch.stack(others).T)[0].T if others else []:
+        perpendicular -= (perpendicular @ direction) * direction
+    return int(reach / float(perpendicular.norm())) + 1
+
+
+def as_set(neighbours: Neighbours) -> set[tuple[int, ...]]:
+    columns = torch.cat([neighbours.centre[:, None], neighbours.neighbour[:, None], neighbours.shift.long()], 1)
+    rows = [tuple(row) for row in columns.tolist()]
+    assert len(set(rows)) == len(rows)
+    return set(rows)
+
+
+def random_system(cell: Tensor, pbc: tuple[bool, ...], count: int = 4, spread: float = 1.0) -> System:
+    box = torch.where(cell.any(1)[:, None], cell, 4 * torch.eye(3))
+    return make_system((spread * torch.rand(count, 3)) @ box, [6], cell, pbc)
+
+
+@pytest.mark.parametrize("cutoff", [1.2, 3.7, 6.5])
+@pytest.mark.parametrize("cell", [ORTHORHOMBIC, SKEWED, 2 * TRICLINIC], ids=["orthorhombic", "skewed", "triclinic"])
+@pytest.mark.parametrize("pbc", list(itertools.product([False, True], repeat=3)), ids=str)
+def test_brute_force(cell: Tensor, pbc: tuple[bool, ...], cutoff: float) -> None:
+    """All combinations of periodic axes, with cutoffs below and well above half the cell."""
+    system = random_system(cell, pbc)
+    assert as_set(build_neighbours(system, cutoff)) == brute_force(system, cutoff)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, False, False), (False, False, False)], ids=str)
+def test_zero_rows(pbc: tuple[bool, ...]) -> None:
+    cell = torch.where(torch.tensor(pbc)[:, None], ZERO_ROW, 0)
+    system = random_system(cell, pbc)
+    assert as_set(build_neighbours(system, 4.2)) == brute_force(system, 4.2)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, True, False)], ids=str)
+def test_atoms_outside_the_cell(pbc: tuple[bool, ...]) -> None:
+    system = random_system(SKEWED, pbc, spread=4.0)
+    system = replace(system, positions=system.positions - 5.0)
+    found = build_neighbours(system, 3.3)
+    assert as_set(found) == brute_force(system, 3.3)
+    assert float(make_graph(system, found).vectors.norm(dim=1).max()) < 3.3
+
+
+def test_batch_with_different_periodicity_and_an_empty_system() -> None:
+    parts = [
+        random_system(SKEWED, (True, True, True)),
+        make_system(torch.zeros(0, 3), [6]),
+        random_system(ZERO_ROW, (True, True, False), 3),
+        random_system(torch.zeros(3, 3), (False, False, False), 5),
+        make_system(torch.zeros(1, 3), [6], ORTHORHOMBIC, (True, True, True)),
+    ]
+    system = concatenate(parts)
+    found = build_neighbours(system, 4.4)
+    assert as_set(found) == brute_force(system, 4.4)
+    assert torch.equal(system.batch[found.centre], system.batch[found.neighbour])
+    joined = concatenate_neighbours([build_neighbours(p, 4.4) for p in parts], [p.n_atoms for p in parts])
+    for name in ("centre", "neighbour", "shift"):
+        assert torch.equal(getattr(found, name), getattr(joined, name))
+    assert joined.cutoff == 4.4
+
+
+def test_order_is_by_centre_neighbour_and_shift_whatever_the_search_finds() -> None:
+    system = random_system(SKEWED, (True, True, True), 6)
+    found = build_neighbours(system, 5.0)
+    rows = torch.cat([found.centre[:, None], found.neighbour[:, None], found.shift.long()], 1).tolist()
+    assert rows == sorted(rows)
+    turned = replace(system, positions=system.positions @ rotation(1, False).T, cell=system.cell @ rotation(1, False).T)
+    again = build_neighbours(turned, 5.0)
+    assert torch.equal(again.centre, found.centre)
+    assert torch.equal(again.neighbour, found.neighbour)
+    assert torch.equal(again.shift, found.shift)
+
+
+def test_every_pair_has_its_reverse() -> None:
+    edges = as_set(build_neighbours(random_system(SKEWED, (True, False, True), 5), 4.0))
+    assert {(j, i, -a, -b, -c) for i, j, a, b, c in edges} == edges
+
+
+def test_nothing_to_find() -> None:
+    for count in (0, 1):
+        found = build_neighbours(make_system(torch.zeros(count, 3), [6]), 3.0)
+        assert found.n_edges == 0
+        assert found.shift.shape == (0, 3)
+        assert found.centre.dtype == torch.int64
+
+
+def test_types_follow_the_system() -> None:
+    system = random_system(ORTHORHOMBIC, (True, True, True)).to(dtype=torch.float32)
+    found = build_neighbours(system, 3.0, skin=0.5)
+    assert (found.shift.dtype, found.cutoff, found.skin) == (torch.float32, 3.0, 0.5)
+    assert found.to(dtype=torch.float64).shift.dtype == torch.float64
+    assert as_set(found) == as_set(build_neighbours(system, 3.5))
+
+
+@pytest.mark.parametrize(
+    ("cell", "pbc"),
+    [(SKEWED, (True, True, True)), (ZERO_ROW, (True, True, False)), (torch.zeros(3, 3), (False, False, False))],
+    ids=["crystal", "slab", "molecule"],
+)
+def test_skin_never_misses_a_pair(cell: Tensor, pbc: tuple[bool, ...]) -> None:
+    """Random walks of the atoms, drift, rotation and strain of the cell."""
+    system = concatenate([random_system(cell, pbc, 6), random_system(1.1 * cell, pbc, 4)])
+    nlist, cutoff, steps = NeighbourList(3.0, skin=0.8), 3.0, 60
+    for step in range(steps):
+        found = nlist.update(system)
+        needed = as_set(build_neighbours(system, cutoff))
+        assert needed <= as_set(found)
+        strain = torch.eye(3) + 0.01 * torch.randn(3, 3)
+        moved = system.positions @ strain + 0.04 * torch.randn_like(system.positions) + torch.tensor([0.3, 0.0, -0.2])
+        system = replace(system, positions=moved, cell=system.cell @ strain)
+        if step % 20 == 19:
+            turn = rotation(step, False)
+            system = replace(system, positions=system.positions @ turn, cell=system.cell @ turn)
+    assert 1 < nlist.builds < steps / 2
+
+
+def test_skin_bound_is_sharp() -> None:
+    """Two atoms that approach by less than the skin reuse the list, by more rebuild it."""
+    start = make_system(torch.tensor([[0.0, 0.0, 0.0], [3.49, 0.0, 0.0]]), [6])
+    for approach, builds in ((0.49, 1), (0.51, 2)):
+        nlist = NeighbourList(3.0, skin=0.5)
+        nlist.update(start)
+        nlist.update(replace(start, positions=start.positions * (1 - approach / 3.49)))
+        assert nlist.builds == builds
+
+
+def test_translation_and_rotation_of_the_whole_reuse_the_list() -> None:
+    system = random_system(SKEWED, (True, True, True), 5)
+    nlist = NeighbourList(3.0, skin=0.5)
+    first = nlist.update(system)
+    turn = rotation(3, False)
+    turned = replace(system, positions=(system.positions + 7.0) @ turn, cell=system.cell @ turn)
+    assert nlist.update(turned) is first
+    assert nlist.builds == 1
+
+
+def test_changes_of_the_kind_of_system_rebuild_the_list() -> None:
+    system = random_system(SKEWED, (True, True, True), 5)
+    nlist = NeighbourList(3.0, skin=0.5)
+    nlist.update(system)
+    others = [
+        replace(system, numbers=system.numbers + 1),
+        replace(system, pbc=torch.tensor([[True, True, False]])),
+        system.to(dtype=torch.float32),
+        random_system(SKEWED, (True, True, True), 4),
+        concatenate([system, system]),
+    ]
+    for count, other in enumerate(others, start=2):
+        assert nlist.update(other).shift.dtype == other.dtype
+        assert nlist.builds == count
+
+
+def test_wrapping_an_atom_rebuilds_the_list() -> None:
+    """A wrapped atom moves by a whole lattice vector: old shifts no longer fit."""
+    system = random_system(SKEWED, (True, True, True), 5)
+    nlist = NeighbourList(3.0, skin=0.5)
+    nlist.update(system)
+    positions = system.positions.clone()
+    positions[0] += SKEWED[0]
+    wrapped = replace(system, positions=positions)
+    assert as_set(nlist.update(wrapped)) == as_set(build_neighbours(wrapped, 3.5))
+    assert nlist.builds == 2
