@@ -165,7 +165,7 @@ def _tables(elements: Sequence[int]) -> dict[str, Tensor]:
     library = _library()
     from tad_mctc.data import radii
 
-    options = {"dtype": torch.float64, "device": torch.device("cpu")}
+    options: dict[str, Any] = {"dtype": torch.float64, "device": torch.device("cpu")}
     rows = torch.tensor(list(elements))
     reference = library.reference.Reference(**options)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Sum(Potential):
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of each atom added up over the terms."""
-        outputs = [term(self._seen_by(term, graph)) for term in self.terms]
+        outputs = [term(self._seen_by(term, graph)) for term in self._potentials()]
         features = [output.features for output in outputs if output.features is not None]
         return AtomicOutput(
             energies=_added([output.energies for output in outputs]),
@@ -45,12 +45,15 @@ class Sum(Potential):
 
     def config(self) -> dict[str, Any]:
         """Specification of each term."""
-        return {"terms": [term.specification() for term in self.terms]}
+        return {"terms": [term.specification() for term in self._potentials()]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Sum:
         """Rebuild every term, then their sum."""
         return cls(*[build(specification) for specification in config["terms"]])
+
+    def _potentials(self) -> list[Potential]:
+        return [cast(Potential, term) for term in self.terms]
 
     def _seen_by(self, term: Potential, graph: Graph) -> Graph:
         """Dropping edges only saves time, and it would break a compiled graph."""

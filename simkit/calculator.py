@@ -87,7 +87,7 @@ class Calculator(ase_calculator.Calculator):
             PropertyNotImplementedError: the stress of atoms in a cell without a volume.
             SimkitError: the potential gives NaN or infinity.
         """
-        atoms = self.atoms if atoms is None else atoms
+        atoms = self._given(atoms)
         has_volume = atoms.cell.rank == 3 and abs(atoms.cell.volume) > 1e-8
         if "stress" in properties and not has_volume:
             raise ase_calculator.PropertyNotImplementedError(

@@ -1,6 +1,7 @@
 """Classical potentials and compositions pass the battery."""
 
 import pytest
+from ase.data import covalent_radii
 
 from simkit.potential import Potential
 from simkit.potentials.element_shift import ElementShift
@@ -8,6 +9,7 @@ from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.morse import Morse
 from simkit.potentials.stillinger_weber import StillingerWeber
 from simkit.potentials.sum import Sum
+from simkit.potentials.zbl import ZBL
 from tests.conformance.battery import Battery
 
 
@@ -23,6 +25,16 @@ class TestStillingerWeber(Battery):
 
     def potential(self) -> StillingerWeber:
         return StillingerWeber.silicon()
+
+
+class TestZBL(Battery):
+    spacing = 1.1
+
+    def potential(self) -> ZBL:
+        return ZBL(elements=(6, 8, 14))
+
+    def crossings(self, model: Potential, pair: tuple[int, int]) -> list[float]:
+        return [float(covalent_radii[list(pair)].sum())]
 
 
 class TestSum(Battery):
@@ -42,7 +54,9 @@ class TestElementShift(Battery):
     spacing = 2.6
 
     def potential(self) -> ElementShift:
-        return ElementShift(Morse(depth=0.35, stiffness=1.4, distance=2.8, cutoff=6.0), {"H": -13.6, "C": 3.0, "O": -2e3})
+        return ElementShift(
+            Morse(depth=0.35, stiffness=1.4, distance=2.8, cutoff=6.0), {"H": -13.6, "C": 3.0, "O": -2e3}
+        )
 
 
 class TestDispersionD3(Battery):
