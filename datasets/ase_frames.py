@@ -66,7 +66,7 @@ def detect_keys(keys: LabelKeys, frames: Iterable[Atoms], source: str) -> LabelK
     present: set[str] = set()
     for atoms in frames:
         present |= {*atoms.info, *atoms.arrays, *(atoms.calc.results if atoms.calc else ())}
-    picked = {}
+    picked: dict[str, Any] = {}
     for label, candidates in CANDIDATES.items():
         asked = getattr(keys, label)
         found = [name for name in candidates if name in present]

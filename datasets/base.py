@@ -140,7 +140,8 @@ def collate(frames: Sequence[Frame], cutoff: float, dtype: torch.dtype | None = 
     neighbours = concatenate_neighbours(lists, [one.n_atoms for one in systems]).to(dtype=system.dtype)
     labels, masks = _joined_labels(frames, systems)
     weight = torch.tensor([frame.weight for frame in frames], dtype=system.dtype)
-    return Batch(system, neighbours, labels, *masks, weight=weight)
+    has_energy, has_forces, has_stress = masks
+    return Batch(system, neighbours, labels, has_energy, has_forces, has_stress, weight)
 
 
 def require_finite_labels(frame: Frame) -> None:

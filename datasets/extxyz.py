@@ -144,7 +144,9 @@ def build_index(file: IO[bytes], path: Path) -> ExtxyzIndex:
     Raises:
         DataError: the file is empty, a count of atoms is missing, or the last frame is cut off.
     """
-    offsets, lines, counts = [], [], []
+    offsets: list[int] = []
+    lines: list[int] = []
+    counts: list[int] = []
     file.seek(0)
     reader = iter(file)
     position, number = 0, 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from simkit.datasets.ase_frames import LabelKeys, frame_from_atoms
-from simkit.datasets.base import Frame, Labels
+from simkit.datasets.base import Frame
 from simkit.datasets.combine import MemoryDataset
 from simkit.errors import DataError
 from simkit.units import KBAR
@@ -84,7 +85,7 @@ def _frame(record: dict[str, Any], name: str, head: int | None) -> Frame:
         outputs = record["outputs"]
         energy, stress = outputs["energy"], outputs.get("virial_stress")
         forces = outputs["forces"]
-        info = {key: record[key] for key in ("group", "tag", "description") if key in record}
+        info: dict[str, Any] = {key: record[key] for key in ("group", "tag", "description") if key in record}
     else:
         atoms = _jarvis_atoms(record["atoms"])
         energy, stress = record["total_energy"] * len(atoms), record.get("stresses")
@@ -92,11 +93,10 @@ def _frame(record: dict[str, Any], name: str, head: int | None) -> Frame:
         info = {"jid": record["jid"]} if "jid" in record else {}
     atoms.info.update(info, energy=energy)
     atoms.info["forces"] = forces
-    frame = frame_from_atoms(atoms, LabelKeys(**{**READY.__dict__, "head": head}), name)
+    frame = frame_from_atoms(atoms, replace(READY, head=head), name)
     if stress is None:
         return frame
-    labels = Labels(frame.labels.energy, frame.labels.forces, vasp_stress(stress, name))
-    return Frame(frame.system, labels, name, frame.group, info=frame.info)
+    return replace(frame, labels=replace(frame.labels, stress=vasp_stress(stress, name)))
 
 
 def vasp_stress(values: list[float], name: str) -> torch.Tensor:

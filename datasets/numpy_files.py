@@ -143,16 +143,11 @@ def read_npz(
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise DataError(f"{path}: damaged, truncated or unsafe npz file ({error}); copy it again") from error
-    picked = {label: _pick(arrays, names) for label, names in NAMES.items()}
-    for label in ("numbers", "positions"):
-        if picked[label] is None:
-            raise DataError(f"{path}: expected an array named {' or '.join(NAMES[label])}, found {', '.join(arrays)}")
-    energy = picked["energy"]
-    forces = picked["forces"]
+    energy, forces = _pick(arrays, NAMES["energy"]), _pick(arrays, NAMES["forces"])
     return ArrayDataset(
         (path,),
-        picked["numbers"],
-        picked["positions"],
+        _require(arrays, NAMES["numbers"], path),
+        _require(arrays, NAMES["positions"], path),
         energy=None if energy is None else energy.reshape(-1) * energy_factor(energy_unit),
         forces=None if forces is None else forces * force_factor(forces_unit or f"{energy_unit}/A"),
         head=head,
@@ -162,6 +157,13 @@ def read_npz(
 
 def _pick(arrays: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
     return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _require(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:
+    array = _pick(arrays, names)
+    if array is None:
+        raise DataError(f"{path}: expected an array named {' or '.join(names)}, found {', '.join(arrays)}")
+    return array
 
 
 def read_deepmd(folder: str | os.PathLike[str], *, head: int | None = None) -> list[ArrayDataset]:

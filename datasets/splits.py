@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -44,8 +45,7 @@ class Split:
     def __post_init__(self) -> None:
         every = [index for part in PARTS for index in getattr(self, part)]
         if len(set(every)) != len(every):
-            seen: set[int] = set()
-            twice = sorted({index for index in every if index in seen or seen.add(index)})  # type: ignore[func-returns-value]
+            twice = sorted(index for index, count in Counter(every).items() if count > 1)
             raise DataError(f"expected train, validation and test to share no frame, found {twice[:10]} more than once")
         if every and not 0 <= min(every) <= max(every) < self.frames:
             raise DataError(f"expected indices from 0 to {self.frames - 1}, found {min(every)} to {max(every)}")
@@ -78,7 +78,7 @@ class Split:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             parts = {part: tuple(int(index) for index in data.pop(part)) for part in PARTS}
-            return cls(**parts, **data)
+            return cls(parts["train"], parts["validation"], parts["test"], **data)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, DataError):
                 raise
@@ -228,7 +228,7 @@ def _split(
         )
     method = {**method, "train": train, "validation": validation, "test": test}
     indices = {part: tuple(sorted(parts[part])) for part in PARTS}
-    return Split(**indices, method=method, frames=total, files=hashes(dataset))
+    return Split(indices["train"], indices["validation"], indices["test"], method, total, hashes(dataset))
 
 
 def _count(size: float | int, total: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -23,18 +24,25 @@ CENTRES = np.linspace(0.75, CUTOFF - 0.25, 8)
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two frames of the same structure, and how far their labels are apart.
+    """Two frames of the same structure, and how far their labels are apart; 0 where one has no such label.
 
     Attributes:
         first, second: indices of the frames.
-        energy_difference: in eV per atom, NaN if one has no energy.
-        force_difference: largest difference between the sorted magnitudes of their forces in eV/Å, NaN likewise.
+        energy_difference: in eV per atom.
+        force_difference: largest difference between the sorted magnitudes of the forces in eV/Å.
+        stress_difference: largest difference between the sorted eigenvalues of the stress in eV/Å³.
     """
 
     first: int
     second: int
     energy_difference: float
     force_difference: float
+    stress_difference: float
+
+    @property
+    def conflicting(self) -> bool:
+        """Whether labels differ by more than 2 meV/atom, 0.1 eV/Å or 0.01 eV/Å³ (16 kbar)."""
+        return self.energy_difference > 2e-3 or self.force_difference > 0.1 or self.stress_difference > 0.01
 
 
 def describe(frame: Frame, graph: Graph) -> Float[ndarray, " features"]:
@@ -126,11 +134,15 @@ def _agree(first: ndarray, second: ndarray, reach: float, tolerance: float) -> b
     return same and bool((rest >= reach - tolerance).all())
 
 
-def _label_differences(one: Frame, other: Frame) -> tuple[float, float]:
-    energy, force = np.nan, np.nan
-    if one.labels.energy is not None and other.labels.energy is not None:
-        energy = abs(float(one.labels.energy - other.labels.energy)) / one.system.n_atoms
-    if one.labels.forces is not None and other.labels.forces is not None:
-        magnitudes = [np.sort(frame.norm(dim=1).numpy()) for frame in (one.labels.forces, other.labels.forces)]
-        force = float(np.abs(magnitudes[0] - magnitudes[1]).max())
-    return energy, force
+def _label_differences(one: Frame, other: Frame) -> tuple[float, float, float]:
+    energy = force = stress = 0.0
+    a, b = one.labels, other.labels
+    if a.energy is not None and b.energy is not None:
+        energy = abs(float(a.energy - b.energy)) / one.system.n_atoms
+    if a.forces is not None and b.forces is not None:
+        magnitudes = [forces.double().norm(dim=1).sort().values for forces in (a.forces, b.forces)]
+        force = float((magnitudes[0] - magnitudes[1]).abs().max())
+    if a.stress is not None and b.stress is not None:
+        principal = [torch.linalg.eigvalsh(tensor.double()) for tensor in (a.stress, b.stress)]
+        stress = float((principal[0] - principal[1]).abs().max())
+    return energy, force, stress

@@ -166,10 +166,12 @@ def frame_findings(facts: list[FrameFacts], largest_force: float) -> list[Findin
         f"forces above {largest_force:g} eV/Å: unconverged calculations, atoms too close, or other units",
         "look at these frames; remove them, or lower their weight",
     )
-    energies = Counter((fact.numbers, fact.energy) for fact in real if fact.energy is not None)
+    energies = Counter((fact.numbers, fact.energy) for fact in real)
     sizes = Counter(fact.numbers for fact in real)
     constant = Rule(
-        lambda fact: energies[fact.numbers, fact.energy] > max(2, 0.1 * sizes[fact.numbers]),
+        lambda fact: (
+            fact.energy is not None and energies[fact.numbers, fact.energy] > max(2, 0.1 * sizes[fact.numbers])
+        ),
         "warning",
         "constant-energy",
         "more than two frames of the same atoms have exactly the same energy",

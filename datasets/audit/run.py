@@ -15,6 +15,7 @@ from simkit.datasets.base import Dataset
 from simkit.datasets.combine import Subset
 from simkit.errors import DataError
 from simkit.progress import Progress, Silent
+from simkit.units import GPA
 
 
 def audit(
@@ -63,8 +64,8 @@ def audit(
 
 
 def _duplicates(facts: list[FrameFacts], found: list[Duplicate]) -> list[Finding]:
-    conflicting = [d for d in found if d.energy_difference > 2e-3 or d.force_difference > 0.1]
-    agreeing = [d for d in found if d not in conflicting]
+    conflicting = [pair for pair in found if pair.conflicting]
+    agreeing = [pair for pair in found if not pair.conflicting]
 
     def names(pairs: list[Duplicate]) -> tuple[str, ...]:
         return tuple(f"{facts[pair.first].name} = {facts[pair.second].name}" for pair in pairs[:LISTED])
@@ -77,9 +78,13 @@ def _duplicates(facts: list[FrameFacts], found: list[Duplicate]) -> list[Finding
         remedy = "keep one of each; in particular none may be both in training and in test"
         findings.append(Finding("warning", "duplicate", message, remedy, names(agreeing), len(agreeing)))
     if conflicting:
-        energy = max(np.nan_to_num(pair.energy_difference) for pair in conflicting)
-        force = max(np.nan_to_num(pair.force_difference) for pair in conflicting)
-        message = f"the same structure with different labels, by up to {1e3 * energy:.1f} meV/atom and {force:.2f} eV/Å"
+        energy = max(pair.energy_difference for pair in conflicting)
+        force = max(pair.force_difference for pair in conflicting)
+        stress = max(pair.stress_difference for pair in conflicting)
+        message = (
+            "the same structure with different labels, by up to "
+            f"{1e3 * energy:.1f} meV/atom, {force:.2f} eV/Å, {stress / GPA:.1f} GPa"
+        )
         remedy = "find out which is right: other settings, spin or charge, or a structure paired with wrong labels"
         findings.append(Finding("warning", "conflicting-labels", message, remedy, names(conflicting), len(conflicting)))
     return findings
