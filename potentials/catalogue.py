@@ -12,7 +12,6 @@ from simkit.potential import Potential
 
 CATALOGUE: Mapping[str, str] = {
     "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
-    "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
     "element-shift": "simkit.potentials.element_shift:ElementShift",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
     "mace": "simkit.potentials.mace:MACE",
@@ -52,7 +51,9 @@ def build(specification: Mapping[str, Any]) -> Potential:
         ModelFileError: a malformed specification, an unknown kind, or arguments that the class does not accept.
     """
     if not isinstance(specification, Mapping) or set(specification) != {"kind", "config"}:
-        found = ", ".join(map(str, specification)) if isinstance(specification, Mapping) else type(specification).__name__
+        found = (
+            ", ".join(map(str, specification)) if isinstance(specification, Mapping) else type(specification).__name__
+        )
         raise ModelFileError(f'expected a potential as {{"kind": ..., "config": ...}}, found {found:.200}')
     kind, config = specification["kind"], specification["config"]
     if not isinstance(kind, str) or not isinstance(config, Mapping):

@@ -45,8 +45,8 @@ def _guess(start: bytes) -> str:
         return "it is empty. Copy or download it again"
     if start.startswith(LEGACY_MAGIC):
         return (
-            "it was written by torch.save in the format from before PyTorch 1.6. Load and save it again with the program "
-            "that made it"
+            "it was written by torch.save in the format from before PyTorch 1.6. Load and save it again with the "
+            "program that made it"
         )
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS, not the file itself. Get it with: git lfs pull"

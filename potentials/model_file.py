@@ -131,8 +131,8 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _damaged(name, error) from error
     if text is None:
         raise ModelFileError(
-            f"{name} is a safetensors file, but not one of simkit: it has no header '{KEY}' that says how to rebuild the "
-            "potential. Write model files with simkit.save_model"
+            f"{name} is a safetensors file, but not one of simkit: it has no header '{KEY}' that says how to rebuild "
+            "the potential. Write model files with simkit.save_model"
         )
     try:
         header = json.loads(text)
@@ -150,7 +150,7 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What there is to know about a model file without running it, as a JSON-compatible dictionary.
 
-    Own files give their header and the number of parameters; files of mace-torch the same facts as far as they have them.
+    Own files give their whole header, files of mace-torch what they have of it.
 
     Raises:
         ModelFileError: as :func:`load_model`.
@@ -202,7 +202,9 @@ def _check_tensors(name: str, expected: Mapping[str, Tensor], found: Mapping[str
     missing = sorted(set(expected) - set(found))
     unexpected = sorted(set(found) - set(expected))
     if missing or unexpected:
-        parts = [f"it lacks {_listed(missing)}"] * bool(missing) + [f"it also has {_listed(unexpected)}"] * bool(unexpected)
+        parts = [f"it lacks {_listed(missing)}"] * bool(missing) + [f"it also has {_listed(unexpected)}"] * bool(
+            unexpected
+        )
         raise ModelFileError(
             f"{name}: the tensors do not belong to the potential in the header: {' and '.join(parts)}. The file was "
             "edited, or written by another version of simkit"

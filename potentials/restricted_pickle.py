@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, ClassVar
 
@@ -20,12 +21,13 @@ MAX_BYTES = 32 * 2**20
 MAX_OPCODES = 5_000_000
 FORBIDDEN_OPCODES = frozenset({"EXT1", "EXT2", "EXT4", "PERSID", "NEXT_BUFFER", "READONLY_BUFFER"})
 MEMO_OPCODES = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "GET", "BINGET", "LONG_BINGET"})
-HOSTILE = frozenset(
-    "asyncio bdb cProfile code commands ctypes distutils doctest ftplib http importlib multiprocessing nt os pdb pickle "
-    "pip pkgutil platform posix profile pty pydoc runpy shutil signal site smtplib socket ssl subprocess sys "
-    "tempfile threading timeit trace urllib venv webbrowser".split()
+HOSTILE = re.compile(
+    r"_*(asyncio|bdb|cProfile|code|commands|ctypes|distutils|doctest|ftplib|http|importlib|multiprocessing|nt|os|pdb|pickle"
+    r"|pip|pkgutil|platform|posix|profile|pty|pydoc|runpy|shutil|signal|site|smtplib|socket|ssl|subprocess|sys|tempfile"
+    r"|threading|timeit|trace|urllib|venv|webbrowser)(\..*)?|(__builtin__|builtins|_?io)\."
+    r"(__import__|breakpoint|compile|delattr|eval|exec|exit|globals|help|input|open|quit)"
 )
-HOSTILE_BUILTINS = frozenset("__import__ breakpoint compile delattr eval exec exit globals help input open quit".split())
+"""Names that only an attack asks for. Any other name is just as inert: these are for a clear message."""
 
 
 class Inert:
@@ -76,6 +78,7 @@ class _Allowed:
     """A function that the file may call; nothing can be set on it from the file."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         object.__setattr__(self, "_function", function)
@@ -115,7 +118,9 @@ def load(
     except ModelFileError:
         raise
     except Exception as error:  # a hostile file can make any operation of the stack machine fail, in any way
-        raise ModelFileError(f"{what} cannot be read: its pickle is damaged ({type(error).__name__}: {error})") from error
+        raise ModelFileError(
+            f"{what} cannot be read: its pickle is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 class _Reader(pickle.Unpickler):
@@ -130,7 +135,7 @@ class _Reader(pickle.Unpickler):
         source = f"{module}.{name}"
         if source in self._allowed:
             return self._allowed[source]
-        if is_hostile(module, name):
+        if HOSTILE.fullmatch(source):
             raise ModelFileError(
                 f"{self._what} asks to call '{source}', which no model needs: it was made to run a program on your "
                 "computer. Nothing was run. Do not open it with other software, and ask where it comes from"
@@ -145,13 +150,6 @@ class _Reader(pickle.Unpickler):
         return self._persistent(identifier)
 
 
-def is_hostile(module: str, name: str) -> bool:
-    """Whether a global is one that only an attack would ask for. It would be inert all the same: this is for the message."""
-    if module in ("builtins", "__builtin__", "io", "_io"):
-        return name.split(".")[0] in HOSTILE_BUILTINS
-    return module.split(".")[0].lstrip("_") in HOSTILE
-
-
 def _check_opcodes(data: bytes, what: str) -> None:
     """Walk over the instructions without executing them."""
     if len(data) > MAX_BYTES:
@@ -163,10 +161,9 @@ def _check_opcodes(data: bytes, what: str) -> None:
                 raise ModelFileError(f"{what}: expected a pickle of at most {MAX_OPCODES} instructions, found more")
             if opcode.name in FORBIDDEN_OPCODES:
                 raise ModelFileError(f"{what}: the pickle instruction {opcode.name} at byte {position} is not accepted")
-            if opcode.name in MEMO_OPCODES and not 0 <= argument <= len(data):
+            if opcode.name in MEMO_OPCODES and (argument is None or not 0 <= argument <= len(data)):
                 raise ModelFileError(f"{what}: the pickle refers to memo entry {argument}, which it cannot have")
     except ModelFileError:
         raise
     except Exception as error:  # pickletools raises many kinds
         raise ModelFileError(f"{what} cannot be read: it is no complete pickle ({error})") from error
-

@@ -28,7 +28,9 @@ def upgrade(header: dict[str, Any], name: str, upgrades: Sequence[Upgrade] = UPG
     """
     version, newest = header.get("format_version"), 1 + len(upgrades)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ModelFileError(f"{name}: expected a format version from 1 to {newest} in the header, found {version!r:.40}")
+        raise ModelFileError(
+            f"{name}: expected a format version from 1 to {newest} in the header, found {version!r:.40}"
+        )
     if version > newest:
         raise ModelFileError(
             f"{name} has format version {version}; this simkit reads versions up to {newest}. "

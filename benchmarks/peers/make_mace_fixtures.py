@@ -6,8 +6,8 @@ Run it in an environment with mace-torch (see make_environment.py)::
 
 For each variant it writes ``NAME.model.xz`` (what ``torch.save`` writes, compressed) and ``NAME.npz``: for every
 structure ``S``, ``S/numbers S/positions S/cell S/pbc`` and the reference ``S/energy S/energies S/forces S/stress`` (the
-stress of periodic structures alone), in eV and Å. Weights are random. All references are computed in float64; those of the
-float32 model after ``model.double()``. Models with several heads have ``HEAD/S/...`` for the results of every head.
+stress of periodic structures alone), in eV and Å. Weights are random. All references are computed in float64; those of
+the float32 model after ``model.double()``. Models with several heads have ``HEAD/S/...`` for the results of every head.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 
 os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
 
-import mace.modules as modules  # noqa: E402  (before e3nn, which it configures)
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from ase import Atoms  # noqa: E402
-from ase.build import molecule  # noqa: E402
-from e3nn import o3  # noqa: E402
-from mace.data import AtomicData, config_from_atoms  # noqa: E402
-from mace.tools import AtomicNumberTable, torch_geometric  # noqa: E402
+import mace.modules as modules
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import molecule
+from e3nn import o3
+from mace.data import AtomicData, config_from_atoms
+from mace.tools import AtomicNumberTable, torch_geometric
 
 ELEMENTS = [1, 6, 8]
 REFERENCE = [-1.1, -3.3, -5.5]
@@ -124,6 +124,17 @@ def single() -> torch.nn.Module:
     return scaled(correlation=2)
 
 
+def three_layers() -> torch.nn.Module:
+    return scaled(
+        num_interactions=3,
+        correlation=[3, 1, 2],
+        radial_type="gaussian",
+        distance_transform="Soft",
+        gate=torch.tanh,
+        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
+    )
+
+
 VARIANTS = {
     "residual": (scaled, torch.float64),
     "agnostic_first": (agnostic_first, torch.float64),
@@ -131,7 +142,27 @@ VARIANTS = {
     "heads": (heads, torch.float64),
     "nonlinear": (nonlinear, torch.float64),
     "float32": (single, torch.float32),
+    "three_layers": (three_layers, torch.float64),
 }
+
+
+STRENGTH = {
+    "residual": 2.0,
+    "agnostic_first": 2.0,
+    "density": 1.1,
+    "heads": 1.5,
+    "nonlinear": 1.6,
+    "float32": 1.4,
+    "three_layers": 2.6,
+}
+"""Factors that bring the forces of the random models to about 1 eV/Å, so that an error of any part shows."""
+
+
+def strengthen(model: torch.nn.Module, factor: float) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith(("readouts", "products")) or name.endswith("linear.weight"):
+                parameter *= factor
 
 
 def evaluate(model: torch.nn.Module, atoms: Atoms, head: str, names: list[str]) -> dict[str, np.ndarray]:
@@ -156,6 +187,7 @@ def write(name: str, folder: Path) -> None:
     torch.set_default_dtype(dtype)
     torch.manual_seed(sum(map(ord, name)))
     model = make()
+    strengthen(model, STRENGTH[name])
     stream = io.BytesIO()
     torch.save(model, stream)
     (folder / f"{name}.model.xz").write_bytes(lzma.compress(stream.getvalue(), preset=9 | lzma.PRESET_EXTREME))

@@ -1,4 +1,4 @@
-"""Open what ``torch.save`` wrote and get its objects, without torch's own unpickler and without any of their classes."""
+"""Open what ``torch.save`` wrote, without PyTorch's own unpickler and without the classes of the objects in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class _Archive:
             raise ModelFileError(f"{name} was written on a big-endian machine; convert it there or with PyTorch")
 
     def load(self) -> Any:
-        allowed = {
+        allowed: dict[str, Callable[..., Any]] = {
             "collections.OrderedDict": OrderedDict,
             "builtins.set": set,
             "__builtin__.set": set,

@@ -93,9 +93,9 @@ class Module:
         if value is None:
             value = self.tensor(name)
         if isinstance(value, Tensor) and value.numel() == 1:
-            return value.item()
+            return float(value)
         if isinstance(value, int | float):
-            return value
+            return float(value)
         raise ModelFileError(f"expected a number as '{self.path}.{name}', found {value!r:.80}")
 
     def tensors(self) -> dict[str, Tensor]:
@@ -148,6 +148,8 @@ def _fields(value: Inert) -> tuple[Any, ...]:
 
 def source_of(value: Any) -> str:
     """Dotted name of a function or class that an attribute refers to; the type of a plain value."""
+    if isinstance(value, Inert) and value.source.endswith(".getattr") and len(value.arguments) == 2:
+        return f"{source_of(value.arguments[0])}.{value.arguments[1]}"  # how functions of torch itself are stored
     if isinstance(value, Inert) or (isinstance(value, type) and issubclass(value, Inert)):
         return value.source
     return type(value).__name__

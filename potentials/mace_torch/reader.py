@@ -49,7 +49,9 @@ def read_mace_torch(
         except SimkitError as error:
             raise ModelFileError(f"{Path(path).name}: {error}") from error
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            message = f"{Path(path).name} is damaged: the parts of the model do not fit ({type(error).__name__}: {error})"
+            message = (
+                f"{Path(path).name} is damaged: the parts of the model do not fit ({type(error).__name__}: {error})"
+            )
             raise ModelFileError(message) from error
     potential.load_state_dict(state)
     stored = model.tensor("r_max").dtype
@@ -75,8 +77,8 @@ def open_mace_torch(path: str | os.PathLike[str]) -> Module:
     records = archive_names(path)
     if "constants.pkl" in records or any(record.startswith("code/") for record in records):
         raise ModelFileError(
-            f"{name} is compiled (TorchScript), as mace_create_lammps_model and *_compiled.model files are: such a file "
-            "runs its own code. Give the .model file that it was made from"
+            f"{name} is compiled (TorchScript), as *_compiled.model files and those of mace_create_lammps_model are: "
+            "it runs code of its own. Give the .model file that it was made from"
         )
     content = read_archive(path)
     if isinstance(content, Mapping):

@@ -250,7 +250,9 @@ def test_missing_files_and_folders(tmp_path):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"simkit": "[1]"}, {"simkit": "{"}, {"simkit": "[" * 10**5}])
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, {"simkit": "[1]"}, {"simkit": "{"}, {"simkit": "[" * 10**5}]
+)
 def test_safetensors_without_a_header_of_simkit(tmp_path, metadata):
     save_file({"weight": torch.zeros(2)}, tmp_path / "a.safetensors", metadata)
     with pytest.raises(ModelFileError, match=r"not one of simkit|JSON object|damaged"):
@@ -282,7 +284,11 @@ def test_catalogue_lists_every_potential():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 for item in node.body:
-                    if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == "kind" and item.value is not None:
+                    if (
+                        isinstance(item, ast.AnnAssign)
+                        and ast.unparse(item.target) == "kind"
+                        and item.value is not None
+                    ):
                         found[ast.literal_eval(item.value)] = (module, node.name)
     assert set(CATALOGUE) == set(found)
     for kind, (module, name) in found.items():
@@ -293,5 +299,5 @@ def test_catalogue_lists_every_potential():
 
 def test_build_names_the_wrapped_kind_that_is_unknown():
     specification = {"kind": "sum", "config": {"terms": [{"kind": "lenard-jones", "config": {}}]}}
-    with pytest.raises(ModelFileError, match="'lenard-jones'. Did you mean 'lennard-jones'"):
+    with pytest.raises(ModelFileError, match=r"'lenard-jones'\. Did you mean 'lennard-jones'"):
         build(specification)
