@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,10 @@ from simkit.files import atomic_path, write_json
 from simkit.progress import Progress, Silent, Task
 from simkit.tasks.frames import (
     attach,
-    count_frames,
     extxyz_text,
     frame_name,
     keep_references,
+    read_frame,
     read_frames,
     require_extxyz,
     write_frames,
@@ -44,6 +44,7 @@ def relax_file(
     max_steps: int = 500,
     optimiser: OptimiserName = "BFGS",
     relax_cell: bool = False,
+    frame: int | None = None,
     device: str = "cpu",
     dtype: str | None = None,
     head: str | None = None,
@@ -62,6 +63,7 @@ def relax_file(
         max_steps: of each structure.
         optimiser: BFGS, LBFGS or FIRE.
         relax_cell: also relax the cell, to zero stress; for periodic structures.
+        frame: relax only this one; all by default.
         device: torch device.
         dtype: ``float64`` or ``float32``; the model's own by default.
         head: level of theory, for models trained on several.
@@ -81,15 +83,14 @@ def relax_file(
     path = require_extxyz(target)
     identity = {
         "model": file_hash(model), "source": file_hash(source), "fmax": fmax, "max_steps": max_steps,
-        "optimiser": optimiser, "relax_cell": relax_cell, "dtype": dtype, "head": head,
+        "optimiser": optimiser, "relax_cell": relax_cell, "frame": frame, "dtype": dtype, "head": head,
     }  # fmt: skip
     calculator = model_calculator(model, device=device, dtype=dtype, head=head)
-    total = count_frames(source)
+    structures = list(_chosen(source, frame))
     journal = _Journal(path, identity)
     done: list[Atoms] = []
-    with (progress or Silent()).task("relax", total, len(journal.finished)) as task, journal.open() as steps_file:
-        for index, atoms in enumerate(read_frames(source)):
-            name = frame_name(source, index, atoms)
+    with (progress or Silent()).task("relax", len(structures), len(journal.finished)) as task, journal.open() as steps_file:
+        for index, (name, atoms) in enumerate(structures):
             keep_references(atoms)
             atoms.calc = calculator
             if relax_cell and not atoms.pbc.all():
@@ -101,10 +102,17 @@ def relax_file(
             done.append(_result(atoms))
     with atomic_path(path) as temporary:
         write_frames(temporary, done)
-    summary = _summary(journal.finished, identity, total)
+    summary = _summary(journal.finished, identity)
     write_json(path.with_suffix(".json"), summary)
     journal.path.unlink()
     return summary
+
+
+def _chosen(source: str | os.PathLike[str], frame: int | None) -> Iterator[tuple[str, Atoms]]:
+    """Names and structures to relax."""
+    frames = read_frames(source) if frame is None else [read_frame(source, frame)]
+    for index, atoms in enumerate(frames):
+        yield frame_name(source, index if frame is None else frame, atoms), atoms
 
 
 def _result(atoms: Atoms) -> Atoms:
@@ -206,10 +214,10 @@ class _Relaxation:
         self.task.advance(1)
 
 
-def _summary(finished: list[dict[str, Any]], identity: dict[str, Any], total: int) -> dict[str, Any]:
+def _summary(finished: list[dict[str, Any]], identity: dict[str, Any]) -> dict[str, Any]:
     frames = [{name: value for name, value in outcome.items() if name != "state"} for outcome in finished]
     return {
-        "frames": total,
+        "frames": len(frames),
         "converged": sum(frame["status"] == "converged" for frame in frames),
         "fmax_ev_per_ang": identity["fmax"],
         "optimiser": identity["optimiser"],

@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 from simkit.workflow.step import Context, Input, Step
 
+ASE = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e"
+INTEGRATORS = {
+    "nve": "W. C. Swope et al., J. Chem. Phys. 76, 637 (1982), doi:10.1063/1.442716",
+    "langevin": "E. Vanden-Eijnden, G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), doi:10.1016/j.cplett.2006.07.086",
+    "bussi": "G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007), doi:10.1063/1.2408420",
+}
+
 
 class Check(BaseModel):
     """Compare the trajectory with a reference method; see :func:`simkit.tasks.check.check_file`."""
@@ -61,3 +68,7 @@ class MolecularDynamics(Step):
                 trajectory, target, labeller=self.check.labeller, every=self.check.every, progress=context.progress
             )
         return summary
+
+    def citations(self) -> tuple[str, ...]:
+        """ASE and the integrator."""
+        return (ASE, INTEGRATORS[self.ensemble])

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from simkit.workflow.step import Context, Input, Step
+from simkit.workflow.steps.md import ASE
 
 
 class Relax(Step):
@@ -20,6 +21,7 @@ class Relax(Step):
     max_steps: PositiveInt = Field(500, description="Of each structure.")
     optimiser: Literal["BFGS", "LBFGS", "FIRE"] = "BFGS"
     relax_cell: bool = Field(False, description="Also relax the cell of periodic structures.")
+    frame: int | None = Field(None, description="Relax only this frame of the file, from 0; -1 is the last.")
     dtype: Literal["float32", "float64"] | None = Field("float64", description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
 
@@ -35,8 +37,14 @@ class Relax(Step):
             max_steps=self.max_steps,
             optimiser=self.optimiser,
             relax_cell=self.relax_cell,
+            frame=self.frame,
             device=context.device,
             dtype=self.dtype,
             head=self.head,
             progress=context.progress,
         )
+
+    def citations(self) -> tuple[str, ...]:
+        """ASE, and FIRE where it is used."""
+        fire = "E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201"
+        return (ASE, fire) if self.optimiser == "FIRE" else (ASE,)

@@ -1,0 +1,1 @@
+"""Results as one web page that needs neither network nor scripts."""

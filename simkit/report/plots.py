@@ -1,0 +1,242 @@
+"""The plots of a report, from tables of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from simkit.report.figures import BLUE, GREEN, GREY, ORANGE, PALETTE, VERMILLION, Figure, as_svg, canvas
+from simkit.tasks.energetics import linear_drift
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Table = Mapping[str, ndarray]
+MOST_POINTS = 20_000
+"""Points of a scatter plot; more are thinned out evenly."""
+
+
+def learning_curve(table: Table, quantity: str, label: str, stage_two: int | None, best: int | None) -> Figure:
+    """Training and validation values of one quantity of a training log over the epochs, on a logarithmic scale."""
+    with canvas() as (figure, axes):
+        for name, title, colour in (("train", "training", ORANGE), ("validation", "validation", BLUE)):
+            values = table.get(f"{name}_{quantity}")
+            if values is None:
+                continue
+            known = np.isfinite(values) & (values > 0)
+            axes.semilogy(table["epoch"][known], values[known], color=colour, label=title)
+        if stage_two is not None:
+            axes.axvline(stage_two, color=GREY, linewidth=0.9, linestyle=":", label="stage two")
+        validation = table.get(f"validation_{quantity}")
+        if best is not None and validation is not None:
+            at = table["epoch"] == best
+            axes.plot(best, validation[at][0], "o", color=BLUE, markersize=5, label=f"best epoch ({best})")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.legend()
+        svg = as_svg(figure)
+    return Figure(svg, f"Learning curve: {label} of training and validation frames over the epochs.")
+
+
+def energy_parity(energy: Float[ndarray, "frames 2"], counts: Int[ndarray, " frames"], method: str) -> Figure:
+    """Predicted over reference energies per atom, relative to the mean reference."""
+    known = np.isfinite(energy).all(1)
+    values = 1e3 * energy[known] / counts[known, None]
+    values = values - values[:, 0].mean()
+    unit, factor = ("meV", 1.0) if np.ptp(values) < 5e3 else ("eV", 1e-3)
+    errors = values[:, 1] - values[:, 0]
+    with canvas((4.0, 3.6)) as (figure, axes):
+        _diagonal(axes, values * factor)
+        axes.plot(*(values.T * factor), ".", color=BLUE, markersize=5, alpha=0.6, rasterized=len(values) > 2000)
+        axes.set_xlabel(f"{method} energy ({unit}/atom)")
+        axes.set_ylabel(f"predicted energy ({unit}/atom)")
+        _note_errors(axes, errors, "meV/atom")
+        svg = as_svg(figure)
+    return Figure(
+        svg,
+        f"Parity plot of energies per atom of {len(values)} frames. {_errors_in_words(errors, 'meV/atom')}",
+        "Energies per atom, relative to the mean of the reference.",
+    )
+
+
+def forces_parity(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " atoms"], method: str) -> Figure:
+    """Predicted over reference components of the forces, by element."""
+    known = np.isfinite(forces).all((1, 2))
+    forces, numbers = forces[known], numbers[known]
+    errors = 1e3 * (forces[..., 1] - forces[..., 0]).ravel()
+    with canvas((4.0, 3.6)) as (figure, axes):
+        _diagonal(axes, forces.reshape(-1, 2))
+        for colour, number in zip(PALETTE, _by_abundance(numbers), strict=False):
+            pairs = forces[numbers == number].reshape(-1, 2)
+            pairs = pairs[:: 1 + len(pairs) // MOST_POINTS]
+            axes.plot(*pairs.T, ".", color=colour, markersize=3, alpha=0.5, rasterized=True, label=chemical_symbols[number])
+        axes.set_xlabel(f"{method} force (eV/Å)")
+        axes.set_ylabel("predicted force (eV/Å)")
+        axes.legend(loc="lower right", markerscale=3, handletextpad=0.1)
+        _note_errors(axes, errors, "meV/Å")
+        svg = as_svg(figure)
+    return Figure(
+        svg,
+        f"Parity plot of {errors.size} force components by element. {_errors_in_words(errors, 'meV/Å')}",
+        "Cartesian components of the forces.",
+    )
+
+
+def force_errors(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " atoms"]) -> Figure:
+    """Distribution of the errors of force components, by element."""
+    known = np.isfinite(forces).all((1, 2))
+    errors = 1e3 * (forces[known, :, 1] - forces[known, :, 0])
+    limit = float(np.quantile(np.abs(errors), 0.995)) or 1.0
+    bins = np.linspace(-limit, limit, 61)
+    with canvas((4.0, 3.6)) as (figure, axes):
+        for colour, number in zip(PALETTE, _by_abundance(numbers[known]), strict=False):
+            values = errors[numbers[known] == number].ravel()
+            axes.hist(values, bins, density=True, histtype="step", color=colour, linewidth=1.5, label=chemical_symbols[number])
+        axes.set_xlim(-limit, limit)
+        axes.set_yticks([])
+        axes.set_xlabel("error of a force component (meV/Å)")
+        axes.set_ylabel("density")
+        axes.legend()
+        svg = as_svg(figure)
+    return Figure(
+        svg,
+        f"Histograms of force errors by element; 99.5 % lie within ±{limit:.0f} meV/Å.",
+        f"Errors of the forces by element; 99.5 % lie within ±{limit:.0f} meV/Å.",
+    )
+
+
+def energy_exchange(log: Table, n_atoms: int) -> Figure:
+    """Potential, kinetic and total energy along molecular dynamics, relative to the first total energy."""
+    start = log["total_ev"][0]
+    kinetic = log["kinetic_ev"]
+    with canvas() as (figure, axes):
+        time = log["time_fs"] * 1e-3
+        rows = (
+            (log["potential_ev"] - start + kinetic[0], "potential", ORANGE),
+            (kinetic, "kinetic", BLUE),
+            (log["total_ev"] - start + kinetic[0], "total", "black"),
+        )
+        for values, label, colour in rows:
+            axes.plot(time, 1e3 * values / n_atoms, color=colour, label=label, linewidth=1.6 if label == "total" else 0.8)
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("energy (meV/atom)")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.22 * (high - low))
+        axes.legend(ncols=3, loc="upper center", columnspacing=1.2, handlelength=1.4)
+        svg = as_svg(figure)
+    return Figure(svg, "Potential, kinetic and total energy over time.", "Energies, zero at the initial potential energy.")
+
+
+def energy_conservation(log: Table, n_atoms: int) -> Figure:
+    """Deviation of the total energy from its first value, with its drift."""
+    time = log["time_fs"] * 1e-3
+    change = 1e3 * (log["total_ev"] - log["total_ev"][0]) / n_atoms
+    slope, fluctuation = linear_drift(time, change)
+    with canvas() as (figure, axes):
+        axes.plot(time, change, color=BLUE, linewidth=0.7)
+        line = change.mean() + slope * (time - time.mean())
+        axes.plot(time, line, color=VERMILLION, label=f"drift {slope:+.2g} meV/atom/ps")
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("change of total energy (meV/atom)")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.2 * (high - low))
+        axes.legend(loc="upper right")
+        svg = as_svg(figure)
+    words = f"drift {slope:+.2g} meV/atom/ps, fluctuation {fluctuation:.2g} meV/atom"
+    return Figure(svg, f"Total energy over time: {words}.", f"Conservation of the total energy: {words}.")
+
+
+def temperature(log: Table, target: float | None) -> Figure:
+    """Temperature over time, with its running mean and the thermostat's temperature."""
+    time, values = log["time_fs"] * 1e-3, log["temperature_k"]
+    mean = np.cumsum(values) / np.arange(1, len(values) + 1)
+    with canvas() as (figure, axes):
+        axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
+        axes.plot(time, mean, color=VERMILLION, label="mean up to this time")
+        if target is not None:
+            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"thermostat, {target:g} K")
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("temperature (K)")
+        axes.set_ylim(0, 1.25 * values.max())
+        axes.legend(loc="upper right", ncols=2, columnspacing=1.2)
+        svg = as_svg(figure)
+    half = values[len(values) // 2 :].mean()
+    return Figure(svg, f"Temperature over time; mean of the second half {half:.0f} K.", "Kinetic temperature.")
+
+
+def check_energy(table: Table, method: str) -> Figure:
+    """Energy error of the model along its own trajectory."""
+    with canvas() as (figure, axes):
+        axes.plot(table["time_fs"] * 1e-3, table["energy_error_mev_per_atom"], ".-", color=BLUE, markersize=3.5, linewidth=0.8)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("error of the energy (meV/atom)")
+        svg = as_svg(figure)
+    mae = np.abs(table["energy_error_mev_per_atom"]).mean()
+    words = f"Energy of the model minus {method}, along the model's own trajectory: MAE {mae:.2g} meV/atom."
+    return Figure(svg, words, words)
+
+
+def check_forces(table: Table, method: str) -> Figure:
+    """Force errors of the model along its own trajectory."""
+    with canvas() as (figure, axes):
+        for name, label, colour in (("rmse", "RMSE", VERMILLION), ("mae", "MAE", GREEN)):
+            values = table[f"forces_{name}_mev_per_ang"]
+            axes.plot(table["time_fs"] * 1e-3, values, ".-", color=colour, label=label, markersize=3.5, linewidth=0.8)
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("error of the forces (meV/Å)")
+        low, high = axes.get_ylim()
+        axes.set_ylim(0, high + 0.18 * (high - low))
+        axes.legend(ncols=2, loc="upper right")
+        svg = as_svg(figure)
+    mae = table["forces_mae_mev_per_ang"].mean()
+    words = f"Forces of the model against {method} along the trajectory: MAE {mae:.3g} meV/Å."
+    return Figure(svg, words, words)
+
+
+def relaxation(steps: ndarray, values: ndarray, label: str, goal: float | None = None) -> Figure:
+    """A quantity over the steps of a relaxation, on a logarithmic scale."""
+    positive = values > 0
+    with canvas() as (figure, axes):
+        axes.semilogy(steps[positive], values[positive], ".-", color=BLUE, markersize=5)
+        if goal is not None:
+            axes.axhline(goal, color=VERMILLION, linestyle="--", linewidth=1.1, label=f"goal {goal:g}")
+            axes.legend()
+        axes.set_xlabel("step")
+        axes.set_ylabel(label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        svg = as_svg(figure)
+    return Figure(svg, f"Relaxation: {label} over {int(steps.max())} steps.")
+
+
+def _by_abundance(numbers: Int[ndarray, " atoms"]) -> list[int]:
+    """Elements with the most common first, so that rare ones are drawn on top."""
+    elements, counts = np.unique(numbers, return_counts=True)
+    return [int(elements[index]) for index in np.argsort(-counts, kind="stable")]
+
+
+def _diagonal(axes: Axes, values: Float[ndarray, "points 2"]) -> None:
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 1.0
+    limits = (low - margin, high + margin)
+    axes.plot(limits, limits, color=GREY, linewidth=0.9, zorder=0)
+    axes.set_xlim(limits)
+    axes.set_ylim(limits)
+    axes.set_aspect("equal")
+
+
+def _errors_in_words(errors: ndarray, unit: str) -> str:
+    return f"MAE {np.abs(errors).mean():.3g} {unit}, RMSE {np.sqrt(np.square(errors).mean()):.3g} {unit}."
+
+
+def _note_errors(axes: Axes, errors: ndarray, unit: str) -> None:
+    mae, rmse = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
+    axes.text(
+        0.04, 0.96, f"MAE  {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}", transform=axes.transAxes, va="top",
+        fontsize=8.5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
+    )  # fmt: skip

@@ -1,0 +1,197 @@
+"""Parts of a report, one for each kind of step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from simkit.report import page, plots
+from simkit.report.figures import Figure
+from simkit.report.molecule import LARGEST, draw_atoms
+from simkit.report.results import Result
+from simkit.tasks.assess import read_parity
+from simkit.tasks.energetics import read_table
+from simkit.tasks.frames import read_frame, read_frames
+
+CURVES = (
+    ("loss", "loss"),
+    ("forces_mae_mev_per_ang", "MAE of the forces (meV/Å)"),
+    ("energy_mae_mev_per_atom", "MAE of the energy (meV/atom)"),
+    ("stress_mae_mev_per_ang3", "MAE of the stress (meV/Å³)"),
+)
+QUANTITIES = (
+    ("energy", "mev_per_atom", "Energy", "meV/atom"),
+    ("forces", "mev_per_ang", "Forces", "meV/Å"),
+    ("stress", "mev_per_ang3", "Stress", "meV/Å³"),
+)
+
+
+def label_section(result: Result) -> str:
+    """Where the reference data come from."""
+    summary = result.summary
+    sampled = summary.get("temperatures_k")
+    how = ""
+    if sampled:
+        degrees = " and ".join(f"{value:g} K" for value in sampled)
+        how = (
+            f" The frames were sampled by Langevin dynamics with the same method at {degrees}, one frame every "
+            f"{summary['spacing_fs']:g} fs; the test frames come from separate trajectories."
+        )
+    text = f"Energies and forces of {summary['formula']} from {summary['method']} ({summary['program']}).{how}"
+    rows = [[name, summary[f"{key}_frames"]] for name, key in _parts()]
+    atoms = [[symbol, float(energy)] for symbol, energy in summary["isolated_atom_energies_ev"].items()]
+    return page.section(
+        f"Reference data: {result.name}",
+        page.paragraph(text),
+        page.table(("Frames for", "Number"), rows),
+        page.heading("Isolated atoms, the zero of the learned energies"),
+        page.table(("Element", "Energy (eV)"), [[symbol, f"{energy:.4f}"] for symbol, energy in atoms]),
+    )
+
+
+def _parts() -> tuple[tuple[str, str], ...]:
+    return (("training", "train"), ("validation", "valid"), ("test", "test"))
+
+
+def train_section(result: Result) -> str:
+    """Learning curves."""
+    summary, table = result.summary, read_table(result.folder / "log.csv")
+    later = table["epoch"][table["stage"] == 2] if "stage" in table else np.zeros(0)
+    stage_two = int(later[0]) if len(later) else None
+    pictures = [
+        plots.learning_curve(table, name, label, stage_two, int(summary["best_epoch"]))
+        for name, label in CURVES
+        if f"validation_{name}" in table and np.isfinite(table[f"validation_{name}"]).any()
+    ]
+    architecture = result.record["settings"]["architecture"]["kind"]
+    text = (
+        f"A {architecture.upper() if len(architecture) <= 4 else architecture} potential with {summary['parameters']} "
+        f"parameters for {summary['elements']}, trained on {summary['training_frames']} frames for {summary['epochs']} "
+        f"epochs; epoch {summary['best_epoch']} was best on {summary['validation_frames']} validation frames."
+    )
+    return page.section(f"Training: {result.name}", page.paragraph(text), page.figures(pictures))
+
+
+def evaluate_section(result: Result, method: str) -> str:
+    """Errors and parity plots."""
+    summary, parity = result.summary, read_parity(result.folder / "errors.npz")
+    rows = [
+        [name, unit, summary[f"{key}_mae_{suffix}"], summary[f"{key}_rmse_{suffix}"]]
+        for key, suffix, name, unit in QUANTITIES
+        if f"{key}_mae_{suffix}" in summary
+    ]
+    pictures = []
+    if np.isfinite(parity.energy).all(1).sum() > 1:
+        pictures.append(plots.energy_parity(parity.energy, parity.counts, method))
+    if np.isfinite(parity.forces).all((1, 2)).any():
+        pictures.append(plots.forces_parity(parity.forces, parity.numbers, method))
+        pictures.append(plots.force_errors(parity.forces, parity.numbers))
+    elements = [
+        [symbol, errors["mae_mev_per_ang"], errors["rmse_mev_per_ang"]]
+        for symbol, errors in summary["forces_by_element"].items()
+    ]
+    worst = [
+        [row["frame"], row.get("energy_error_mev_per_atom"), row.get("forces_rmse_mev_per_ang")]
+        for row in summary["worst_frames"]
+    ]
+    return page.section(
+        f"Errors on held-out frames: {result.name}",
+        page.paragraph(f"{summary['frames']} frames with {summary['atoms']} atoms, compared with {method}."),
+        page.table(("Quantity", "Unit", "MAE", "RMSE"), rows),
+        page.figures(pictures),
+        page.heading("Forces by element"),
+        page.table(("Element", "MAE (meV/Å)", "RMSE (meV/Å)"), elements),
+        page.heading("Worst frames"),
+        page.table(("Frame", "Energy error (meV/atom)", "Force RMSE (meV/Å)"), worst),
+    )
+
+
+def relax_section(result: Result) -> str:
+    """Relaxation curves of the first structure, and the outcome of all."""
+    summary = result.summary
+    path = [atoms for atoms in read_frames(result.folder / "relaxed-path.xyz") if atoms.info["frame"] == 0]
+    steps = np.array([atoms.info["step"] for atoms in path])
+    energies = np.array([atoms.get_potential_energy() for atoms in path])
+    above = 1e3 * (energies - energies.min()) / len(path[0])
+    largest = np.array([atoms.info["fmax"] for atoms in path])
+    pictures = [plots.relaxation(steps, largest, "largest force (eV/Å)", summary["fmax_ev_per_ang"])]
+    if (above > 0).any():
+        pictures.append(plots.relaxation(steps, above, "energy above the lowest (meV/atom)"))
+    relaxed = read_frame(result.folder / "relaxed.xyz", 0)
+    if len(relaxed) <= LARGEST:
+        pictures.append(draw_atoms(relaxed, "The relaxed structure."))
+    rows = [
+        [one["frame"], one["status"], one["steps"], one["fmax_ev_per_ang"], 1e3 * (one["energy_ev"] - one["energy_before_ev"])]
+        for one in summary["results"][:20]
+    ]
+    remedies = {one["remedy"] for one in summary["results"] if "remedy" in one}
+    return page.section(
+        f"Relaxation: {result.name}",
+        page.paragraph(f"{summary['converged']} of {summary['frames']} structures converged with {summary['optimiser']}."),
+        *(page.paragraph(f"Not converged: {remedy}.", "warning") for remedy in sorted(remedies)),
+        page.figures(pictures),
+        page.table(("Structure", "Status", "Steps", "Largest force (eV/Å)", "Energy change (meV)"), rows),
+    )
+
+
+def md_section(result: Result) -> str:
+    """Energies, temperature and, if there is one, the comparison along the trajectory."""
+    summary, log = result.summary, read_table(result.folder / "log.csv")
+    n_atoms, names = summary["atoms"], {"nve": "NVE", "langevin": "NVT, Langevin", "bussi": "NVT, velocity rescaling"}
+    text = (
+        f"{names[summary['ensemble']]}: {summary['time_fs'] * 1e-3:.3g} ps in steps of {summary['timestep_fs']:g} fs, "
+        f"{n_atoms} atoms."
+    )
+    if summary.get("ns_per_day"):
+        text += f" Speed: {page.digits(summary['ns_per_day'])} ns/day."
+    pictures: list[Figure] = []
+    if len(log["step"]) > 2:
+        if summary["ensemble"] == "nve":
+            pictures += [plots.energy_exchange(log, n_atoms), plots.energy_conservation(log, n_atoms)]
+        pictures.append(plots.temperature(log, summary["thermostat_temperature_k"]))
+    parts = [page.paragraph(text)]
+    if summary["status"] != "finished":
+        parts.append(page.paragraph(f"The run stopped. {summary['remedy']}", "warning"))
+    check = summary.get("check")
+    if check:
+        table, method = read_table(result.folder / "check.csv"), check["method"]
+        pictures += [plots.check_energy(table, method), plots.check_forces(table, method)]
+        parts.append(page.paragraph(f"{check['frames']} frames along the way were computed again with {method}."))
+    return page.section(f"Molecular dynamics: {result.name}", *parts, page.figures(pictures))
+
+
+def predict_section(result: Result) -> str:
+    """What was predicted."""
+    summary = result.summary
+    text = f"Energies and forces of {summary['frames']} structures with {summary['atoms']} atoms, in predicted.xyz."
+    return page.section(f"Predictions: {result.name}", page.paragraph(text))
+
+
+def picture_of(result: Result) -> Atoms | None:
+    """The structure that a step is about, if it is small enough to be drawn."""
+    names = {"label": "start.xyz", "relax": "relaxed.xyz", "md": "final.xyz"}
+    if result.kind not in names:
+        return None
+    atoms = read_frame(result.folder / names[result.kind], 0)
+    return atoms if len(atoms) <= LARGEST else None
+
+
+def headline(results: list[Result]) -> list[page.Number]:
+    """The numbers that people look for first."""
+    found: list[page.Number] = []
+    for result in results:
+        values: dict[str, Any] = result.summary
+        if result.kind == "evaluate":
+            found.append(page.Number(values.get("energy_mae_mev_per_atom"), "meV/atom", "energy error (MAE), held-out frames"))
+            found.append(page.Number(values.get("forces_mae_mev_per_ang"), "meV/Å", "force error (MAE), held-out frames"))
+        elif result.kind == "md":
+            drift = values.get("energy_drift_mev_per_atom_per_ps")
+            found.append(page.Number(drift, "meV/atom/ps", f"energy drift, {result.name}"))
+            check = values.get("check") or {}
+            label = f"force error (MAE) along {result.name}"
+            found.append(page.Number(check.get("forces_mae_mev_per_ang"), "meV/Å", label))
+    seconds = sum(result.record["timings"]["seconds"] for result in results)
+    found.append(page.Number(seconds / 60, "min", "time of all steps"))
+    return found
