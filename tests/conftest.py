@@ -16,7 +16,9 @@ import pytest
 UNCHECKED = "SIMKIT_NO_SHAPE_CHECKS"
 SHAPE_CHECKS = os.environ.get(UNCHECKED) != "1"
 if SHAPE_CHECKS:
-    jaxtyping.install_import_hook("simkit", "beartype.beartype")
+    # an int is a float, as for type checkers
+    checker = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    jaxtyping.install_import_hook("simkit", checker)
 
 import torch  # noqa: E402
 
