@@ -43,6 +43,7 @@ def open_dataset(
     energy_unit: str | None = None,
     forces_unit: str | None = None,
     stress_unit: str | None = None,
+    stress_order: str | None = None,
     save_index: bool = False,
 ) -> Dataset:
     """The frames of a file, of a folder of shards, or of several files one after the other.
@@ -57,17 +58,21 @@ def open_dataset(
         head: index of the level of theory given to every frame.
         energy_unit, forces_unit, stress_unit: units of the file, e.g. ``kcal/mol``, ``Hartree/Bohr``, ``GPa``; None for
             what the frames declare, else the format's own (eV, eV/Å, eV/Å³; npz: kcal/mol).
+        stress_order: order of the shear stresses in JSON records; see :func:`~simkit.datasets.json_records.read_json`.
         save_index: keep the index of a long extended XYZ file beside it.
 
     Raises:
         DataError: nothing there, an unknown format, or a damaged file.
     """
     keys = LabelKeys(energy_key, forces_key, stress_key, group_key, head, energy_unit, forces_unit, stress_unit)
-    parts = [_open_one(one, format or detect_format(one), keys, save_index) for one in _expanded(path)]
+    parts = [
+        _open_one(one, format or detect_format(one), keys, save_index=save_index, stress_order=stress_order)
+        for one in _expanded(path)
+    ]
     return parts[0] if len(parts) == 1 else Concatenation(parts)
 
 
-def _open_one(path: Path, format: str, keys: LabelKeys, save_index: bool) -> Dataset:
+def _open_one(path: Path, format: str, keys: LabelKeys, *, save_index: bool, stress_order: str | None) -> Dataset:
     if format not in FORMATS:
         raise DataError(f"expected format to be one of {', '.join(FORMATS)}, found {format!r}")
     if format == "extxyz":
@@ -80,7 +85,7 @@ def _open_one(path: Path, format: str, keys: LabelKeys, save_index: bool) -> Dat
     if format == "npz":
         return read_npz(path, energy_unit=keys.energy_unit or "kcal/mol", forces_unit=keys.forces_unit, head=keys.head)
     if format == "json":
-        return read_json(path, head=keys.head)
+        return read_json(path, head=keys.head, stress_order=stress_order)
     if format == "deepmd":
         parts = read_deepmd(path, head=keys.head)
         return parts[0] if len(parts) == 1 else Concatenation(parts)
