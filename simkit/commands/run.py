@@ -62,6 +62,7 @@ def run(
 
 def _show_plan(plan: Plan, forced: set[str]) -> None:
     from simkit.commands.tables import print_table
+    from simkit.workflow.store import shown
 
     rows = []
     fresh: set[str] = set()
@@ -71,14 +72,19 @@ def _show_plan(plan: Plan, forced: set[str]) -> None:
         else:
             fresh.add(name)
             state = "continues" if step.begun and name not in forced else "would run"
-        rows.append((name, step.kind, state, "\n".join(step.inputs) or "-", os.path.relpath(step.folder)))
-    print_table(f"{plan.name}, seed {plan.seed}", ("step", "kind", "state", "inputs", "folder"), rows)
+        rows.append((name, step.kind, state, "\n".join(step.inputs) or "-", step.folder.name))
+    print_table(
+        f"{plan.name}, seed {plan.seed}, results in {shown(plan.folder)}",
+        ("step", "kind", "state", "inputs", "folder"),
+        rows,
+    )
     print(f"{len(fresh)} of {len(plan.steps)} steps would run; nothing was run")
 
 
 def _show_results(plan: Plan, report: Report) -> None:
     from simkit.commands.tables import print_table
     from simkit.progress import duration
+    from simkit.workflow.store import shown
 
     rows = []
     for name, step in plan.steps.items():
@@ -88,9 +94,9 @@ def _show_results(plan: Plan, report: Report) -> None:
             state = f"not run: needs {', '.join(report.blocked[name])}"
         else:
             state = f"finished in {duration(report.finished[name])}" if name in report.finished else "finished earlier"
-        rows.append((name, step.kind, state, os.path.relpath(plan.folder / name)))
+        rows.append((name, step.kind, state, shown(plan.folder / name)))
     print_table("", ("step", "kind", "state", "results"), rows)
     for name, step in plan.steps.items():
         if name not in report.failed and name not in report.blocked:
             for page in (file for file in step.step.produces if file.endswith(".html")):
-                print(f"report: {plan.folder / name / page}")
+                print(f"report: {shown(plan.folder / name / page)}")

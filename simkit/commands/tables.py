@@ -8,9 +8,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+WIDTH = 200
+"""Columns of a stream that is no terminal."""
+
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[str] = ()) -> None:
-    """Print a table; on a stream that is no terminal nothing is cut to a width.
+    """Print a table.
 
     Args:
         title: above the table, if not empty.
@@ -26,5 +29,5 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_row(*row)
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, console.measure(table).maximum, 80)
+        console = Console(highlight=False, width=WIDTH)
     console.print(table)

@@ -104,7 +104,7 @@ def _parsl(profile: ParslProfile, folder: Path) -> Iterator[Executor]:
         provider = LocalProvider(**common)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # parsl's own worker scripts
     pilot = HighThroughputExecutor(label="simkit", provider=provider, max_workers_per_node=profile.workers)
-    with ParslPoolExecutor(Config(executors=[pilot], run_dir=str(folder / ".parsl"))) as pool:
+    with ParslPoolExecutor(Config(executors=[pilot], run_dir=str(folder / ".parsl"), initialize_logging=False)) as pool:
         yield pool
 
 

@@ -13,7 +13,7 @@ from simkit.workflow.executors import open_executor
 from simkit.workflow.machine import Profile, SerialProfile
 from simkit.workflow.plan import Plan, PlannedStep
 from simkit.workflow.relay import Relay, relayed
-from simkit.workflow.store import EVENTS, LOG, point_to_latest
+from simkit.workflow.store import EVENTS, LOG, point_to_latest, shown
 from simkit.workflow.worker import Job, Outcome, run_job
 
 
@@ -103,14 +103,14 @@ class _Schedule:
         """Take a step from those that wait."""
         del self.waiting[step.name]
         verb = "continues" if step.begun else "runs"
-        self.progress.say(f"{step.name}: {verb} in {step.folder}")
+        self.progress.say(f"{step.name}: {verb} in {shown(step.folder)}")
 
     def record(self, outcome: Outcome) -> None:
         """Note how a step ended."""
         if outcome.error:
             self.failed[outcome.name] = outcome.error
             log = self.plan.steps[outcome.name].folder / LOG
-            self.progress.say(f"{outcome.name}: failed: {outcome.error}\n  log with the traceback: {log}")
+            self.progress.say(f"{outcome.name}: failed: {outcome.error}\n  log with the traceback: {shown(log)}")
             return
         self.done.add(outcome.name)
         self.finished[outcome.name] = outcome.seconds

@@ -57,6 +57,11 @@ def discard(folder: Path) -> None:
                 path.unlink()
 
 
+def shown(path: Path) -> str:
+    """A path as people read it: relative to the working directory if it lies within."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def point_to_latest(parent: Path, folders: Mapping[str, Path]) -> None:
     """Let people find results by the names of steps: ``index.json``, and links where the file system has them.
 
@@ -67,7 +72,9 @@ def point_to_latest(parent: Path, folders: Mapping[str, Path]) -> None:
     for name, folder in folders.items():
         link = parent / name
         if link.exists() and not link.is_symlink():
-            raise WorkflowError(f"expected {link} to be a link to the latest results, found a file or folder: move it")
+            raise WorkflowError(
+                f"expected {shown(link)} to be a link to the latest results, found a file or folder: move it"
+            )
         temporary = parent / f".{name}.{os.getpid()}"
         try:
             temporary.symlink_to(folder.name, target_is_directory=True)

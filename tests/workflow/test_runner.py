@@ -203,13 +203,13 @@ steps:
 """
     planned = plan(text)
     heard = Recorder()
-    report = run_plan(planned, ProcessesProfile(executor="processes", workers=2, threads=1, device="cpu"), heard)
+    report = run_plan(planned, ProcessesProfile(executor="processes", workers=2, device="cpu"), heard)
     assert set(report.finished) == {"a", "one", "two", "page"}
     assert report.failed == {"bad": "ZeroDivisionError: division by zero"}
     assert result(planned, "two")["summary"]["sum"] == 4
     page = result(planned, "page")["summary"]
     assert page["pid"] != os.getpid()
-    assert page["threads"] == "1"
+    assert page["threads"] == str(max(1, (os.cpu_count() or 1) // 2))
     assert heard.bars == {"one: epochs": [3, 3], "two: epochs": [3, 3]}
     assert "two: sum 4.0" in heard.lines
     assert heard.lines.index("two: sum 4.0") < heard.lines.index(f"page: runs in {planned.steps['page'].folder}")
