@@ -103,10 +103,17 @@ def evaluate(
         energies=output.energies if "energies" in outputs else None,
         forces=forces if "forces" in outputs else None,
         virial=virial if "virial" in outputs else None,
-        stress=-virial / system.volume()[:, None, None] if virial is not None and "stress" in outputs else None,
+        stress=_stress(virial, system) if virial is not None and "stress" in outputs else None,
         features=output.features if "features" in outputs else None,
     )
     return prediction if create_graph else prediction.detach()
+
+
+def _stress(virial: Tensor, system: System) -> Tensor:
+    """NaN where the volume is not defined, without NaN in the derivatives of the other systems' stresses."""
+    volume = system.volume()[:, None, None]
+    defined = torch.isfinite(volume)
+    return torch.where(defined, -virial / torch.where(defined, volume, 1), torch.nan)
 
 
 def total_energy(output: AtomicOutput, system: System) -> Float[Tensor, " systems"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -193,8 +194,9 @@ class Trainer:
         if loss.requires_grad:
             loss.backward()
         sum_gradients(self.fabric, self.parameters)
-        if self.settings.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
+        if look and not bool(torch.isfinite(norm)):
+            raise SimkitError(self.objective.blame(self.training, indices, position.stage))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate.at(position.step, position.stage)
         self.optimiser.step()
@@ -229,7 +231,7 @@ class Trainer:
         position = self.position
         with self.average.applied() if self.average is not None else nullcontext():
             loss, errors = self.objective.assess(self.validation, position.stage)
-            if not loss < float("inf"):
+            if not loss < math.inf:
                 raise SimkitError(
                     f"the validation loss became {loss} in epoch {position.epoch}: lower the learning rate"
                 )
@@ -243,7 +245,7 @@ class Trainer:
 
     def _enter(self, stage: StageTwo) -> None:
         position = self.position
-        position.stage, position.best, position.best_epoch, position.waited = 2, float("inf"), -1, 0
+        position.stage, position.best, position.best_epoch, position.waited = 2, math.inf, -1, 0
         if stage.average == "uniform":
             self.average = WeightAverage(self.parameters, None)
         elif stage.average == "ema" and self.settings.ema is not None:

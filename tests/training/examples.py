@@ -43,6 +43,17 @@ def clusters(count: int, seed: int = 0) -> MemoryDataset:
     return MemoryDataset(frames)
 
 
+def triangles(count: int) -> MemoryDataset:
+    """Distorted right-angled triangles of argon."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[0.0, 0.0, 0.0], [2.7, 0.0, 0.0], [0.0, 2.7, 0.0]], dtype=torch.float64)
+    frames = []
+    for index in range(count):
+        positions = corners + 0.12 * torch.randn((3, 3), generator=generator, dtype=torch.float64)
+        frames.append(labelled(System.from_ase(Atoms("Ar3", positions.numpy())), f"triangles:{index}"))
+    return MemoryDataset(frames)
+
+
 def crystals(count: int) -> MemoryDataset:
     """Strained face-centred cubic cells with stress labels."""
     frames = []
