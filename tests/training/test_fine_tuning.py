@@ -1,0 +1,91 @@
+"""Fine-tuning: reference energies, elements, levels of theory."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from simkit.datasets.combine import Concatenation, MemoryDataset
+from simkit.errors import DataError, SimkitError
+from simkit.evaluation import evaluate
+from simkit.potentials.model_file import save_model
+from simkit.potentials.painn import PaiNN
+from simkit.training.architectures import Pretrained
+from simkit.training.fine_tuning import ForReplay, pretrained_potential, refit_reference_energies
+from tests.training.examples import clusters, guess, without
+
+
+def two_elements() -> PaiNN:
+    return PaiNN([10, 18], cutoff=5.0, channels=4, layers=1, n_radial=4, reference_energies=[[-3.0, -5.0]])
+
+
+def labelled_by(potential: PaiNN, shifts: dict[int, float]) -> MemoryDataset:
+    """Frames of two elements whose energies are the potential's plus a shift for each element."""
+    frames = []
+    for index, frame in enumerate(clusters(6).frames):
+        numbers = torch.full_like(frame.system.numbers, 18)
+        numbers[: 1 + index % 3] = 10
+        system = replace(frame.system, numbers=numbers)
+        shift = sum(shifts[number] for number in numbers.tolist())
+        energy = evaluate(potential, system, outputs=("energy",)).energy + shift
+        frames.append(replace(frame, system=system, labels=replace(frame.labels, energy=energy)))
+    return MemoryDataset(frames)
+
+
+def test_refit_finds_the_shift_of_each_element() -> None:
+    potential = two_elements()
+    data = labelled_by(potential, {10: 0.7, 18: -1.3})
+    changes = refit_reference_energies(potential, data, batch_size=4)
+    assert changes == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
+    torch.testing.assert_close(potential.reference.values, torch.tensor([[-2.3, -6.3]]))
+
+
+def test_refit_uses_the_frames_that_have_energies() -> None:
+    potential = two_elements()
+    frames = labelled_by(potential, {10: 0.7, 18: -1.3}).frames
+    frames[0] = without(frames[0], "energy")
+    assert refit_reference_energies(potential, MemoryDataset(frames)) == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
+
+
+def test_refit_without_energies_is_an_error() -> None:
+    frames = MemoryDataset([without(frame, "energy") for frame in clusters(3).frames])
+    with pytest.raises(DataError, match="expected training frames with energies"):
+        refit_reference_energies(two_elements(), frames)
+
+
+def test_refit_of_a_potential_without_reference_energies_is_an_error() -> None:
+    with pytest.raises(SimkitError, match="found 0 in this lennard-jones potential: say reference_energies: keep"):
+        refit_reference_energies(guess(), clusters(3))
+
+
+def test_pretrained_keeps_or_refits(tmp_path: Path) -> None:
+    path, potential = tmp_path / "a.simkit", two_elements()
+    save_model(path, potential)
+    data = labelled_by(potential, {10: 0.7, 18: -1.3})
+    system = data[0].system
+    kept = pretrained_potential(Pretrained(model="", reference_energies="keep"), path, [10, 18], data)
+    torch.testing.assert_close(evaluate(kept, system).energy, evaluate(potential, system).energy)
+    refitted = pretrained_potential(Pretrained(model=""), path, [10, 18], data)
+    torch.testing.assert_close(evaluate(refitted, system).energy, data[0].labels.energy)
+    assert all(parameter.requires_grad for parameter in refitted.parameters())
+
+
+def test_elements_that_the_model_lacks_are_named(tmp_path: Path) -> None:
+    save_model(tmp_path / "a.simkit", two_elements())
+    with pytest.raises(SimkitError, match="the model supports Ne Ar, the training data also contain H C: say elements"):
+        pretrained_potential(Pretrained(model=""), tmp_path / "a.simkit", [1, 6, 18], clusters(2))
+
+
+def test_elements_of_another_architecture_cannot_change(tmp_path: Path) -> None:
+    save_model(tmp_path / "a.simkit", two_elements())
+    with pytest.raises(SimkitError, match="expected a mace model to change the elements of, found painn"):
+        pretrained_potential(Pretrained(model="", elements="data"), tmp_path / "a.simkit", [18], clusters(2))
+
+
+def test_replayed_frames_have_their_head_and_weight() -> None:
+    mixed = Concatenation([clusters(2), ForReplay(clusters(3, 1), head=1, weight=0.1)])
+    assert len(mixed) == 5
+    assert mixed[0].system.head is None
+    assert mixed[2].system.head is not None
+    assert (int(mixed[2].system.head), mixed[2].weight) == (1, 0.1)

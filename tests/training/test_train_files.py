@@ -1,0 +1,156 @@
+"""From data files to a model file, and the step that workflow files name."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from pydantic import ValidationError
+
+from simkit.datasets.extxyz import write_extxyz
+from simkit.errors import DataError
+from simkit.evaluation import evaluate
+from simkit.potentials.model_file import load_model, read_header
+from simkit.progress import Silent
+from simkit.system import System
+from simkit.tasks.train import train_files
+from simkit.training.architectures import Normalisation, PainnArchitecture
+from simkit.training.settings import TrainingSettings
+from simkit.training.sources import SplitSettings
+from simkit.workflow.step import Context
+from simkit.workflow.steps.train import Train
+from tests.training.examples import clusters, without
+
+TINY = PainnArchitecture(channels=4, layers=1, n_radial=4)
+SHORT = TrainingSettings(max_epochs=2, dtype="float64")
+SPLIT = SplitSettings(validation=3, test=2)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_extxyz(tmp_path / "frames.xyz", clusters(12).frames)
+    return tmp_path / "frames.xyz"
+
+
+def add_isolated_atom(path: Path, energy: float) -> None:
+    atom = Atoms("Ar")
+    atom.calc = SinglePointCalculator(atom, energy=energy)
+    write(path, atom, append=True, format="extxyz")
+
+
+def test_a_whole_training(tmp_path: Path, data: Path) -> None:
+    folder = tmp_path / "run"
+    summary = train_files(data, folder, architecture=TINY, training=SHORT, split=SPLIT)
+    assert (summary["training_frames"], summary["validation_frames"], summary["test_frames"]) == (7, 3, 2)
+    header = read_header(folder / "model.simkit")
+    assert header["metrics"]["test_forces_mae_mev_per_ang"] == summary["test_forces_mae_mev_per_ang"]
+    provenance = header["provenance"]
+    assert provenance["training"]["max_epochs"] == 2
+    assert set(provenance["training_data_sha256"]) == {"frames.xyz"}
+    assert "torch" in provenance["versions"]
+    split = json.loads((folder / "split.json").read_text())
+    assert sorted(split["train"] + split["validation"] + split["test"]) == list(range(12))
+    assert len(read(folder / "validation.xyz", index=":")) == 3
+
+
+def test_the_model_file_has_the_errors_that_are_reported(tmp_path: Path, data: Path) -> None:
+    summary = train_files(data, tmp_path / "run", architecture=TINY, training=SHORT, split=SPLIT)
+    potential = load_model(tmp_path / "run" / "model.simkit")
+    total = count = 0.0
+    for frame in read(tmp_path / "run" / "test.xyz", index=":"):
+        error = evaluate(potential, System.from_ase(frame)).forces.numpy() - frame.get_forces()
+        total, count = total + abs(error).sum(), count + error.size
+    assert summary["test_forces_mae_mev_per_ang"] == pytest.approx(1e3 * total / count, rel=1e-6)
+
+
+def test_normalisation_comes_from_the_training_frames(tmp_path: Path, data: Path) -> None:
+    add_isolated_atom(data, -4.0)
+    summary = train_files(data, tmp_path / "run", architecture=TINY, training=SHORT, split=SPLIT)
+    assert summary["reference_source"] == {"Ar": "isolated atom"}
+    assert summary["training_frames"] == 7
+    config = read_header(tmp_path / "run" / "model.simkit")["potential"]["config"]
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    frames = read(data, index=":")
+    training = [frames[index] for index in split["train"]]
+    assert all(len(frame) > 1 for frame in training)
+    forces = torch.cat([torch.as_tensor(frame.get_forces()).ravel() for frame in training])
+    per_atom = torch.tensor([frame.get_potential_energy() / len(frame) + 4.0 for frame in training])
+    potential = load_model(tmp_path / "run" / "model.simkit")
+    assert config["reference_energies"] == [[-4.0]]
+    torch.testing.assert_close(potential.scale, forces.square().mean().sqrt())
+    torch.testing.assert_close(potential.shift, per_atom.mean())
+
+
+def test_given_numbers_win(tmp_path: Path, data: Path) -> None:
+    add_isolated_atom(data, -4.0)
+    train_files(
+        data,
+        tmp_path / "run",
+        architecture=TINY,
+        training=SHORT,
+        normalisation=Normalisation(scale=2.0, shift=0.0),
+        reference_energies={"Ar": -7.0},
+    )
+    potential = load_model(tmp_path / "run" / "model.simkit")
+    assert (float(potential.scale), float(potential.shift)) == (2.0, 0.0)
+    assert potential.reference.values.tolist() == [[-7.0]]
+
+
+def test_validation_and_test_files(tmp_path: Path, data: Path) -> None:
+    write_extxyz(tmp_path / "other.xyz", clusters(4, seed=3).frames)
+    summary = train_files(
+        data,
+        tmp_path / "run",
+        architecture=TINY,
+        training=SHORT,
+        validation=tmp_path / "other.xyz",
+        test=tmp_path / "other.xyz",
+    )
+    assert (summary["training_frames"], summary["validation_frames"], summary["test_frames"]) == (12, 4, 4)
+    assert summary["test_energy_mae_mev_per_atom"] == summary["validation_energy_mae_mev_per_atom"]
+
+
+def test_the_step_trains_and_fine_tunes(tmp_path: Path, data: Path) -> None:
+    first = Train(
+        data="frames.xyz", architecture={"kind": "painn", "channels": 4, "layers": 1}, training={"max_epochs": 1}
+    )
+    inputs = {"frames.xyz": data, "$first/model.simkit": tmp_path / "first" / "model.simkit"}
+    first.run(Context(tmp_path / "first", inputs, 0, "cpu", Silent()))
+    assert all((tmp_path / "first" / name).exists() for name in Train.produces)
+    second = Train(
+        data="frames.xyz",
+        architecture={"kind": "pretrained", "model": "$first/model.simkit"},
+        replay={"data": "frames.xyz", "weight": 0.5},
+        training={"max_epochs": 1, "frozen": ["messages.*"], "optimiser": {"learning_rate": 1e-3}},
+    )
+    second.run(Context(tmp_path / "second", inputs, 0, "cpu", Silent()))
+    tensors = [load_model(tmp_path / name / "model.simkit").state_dict() for name in ("first", "second")]
+    changed = {name for name in tensors[0] if not torch.equal(tensors[0][name], tensors[1][name])}
+    assert changed
+    assert not any(name.startswith("messages.") for name in changed)
+
+
+class TestErrors:
+    def test_test_file_and_test_split(self, tmp_path: Path, data: Path) -> None:
+        with pytest.raises(DataError, match=r"either a test file or split\.test, found both"):
+            train_files(data, tmp_path / "run", test=data, split=SPLIT)
+
+    def test_nothing_to_validate_on(self, tmp_path: Path, data: Path) -> None:
+        with pytest.raises(DataError, match="of 12 frames 12 are left to train and 0 to validate on"):
+            train_files(data, tmp_path / "run", split=SplitSettings(validation=0))
+
+    def test_no_forces_for_the_scale(self, tmp_path: Path, data: Path) -> None:
+        write_extxyz(data, [without(frame, "forces") for frame in clusters(12).frames])
+        with pytest.raises(DataError, match=r"set normalisation\.scale to energy_std or a number in eV"):
+            train_files(data, tmp_path / "run", architecture=TINY, training=SHORT)
+
+    def test_unknown_symbol(self, tmp_path: Path, data: Path) -> None:
+        with pytest.raises(DataError, match="expected chemical symbols such as H, found 'ar'"):
+            train_files(data, tmp_path / "run", reference_energies={"ar": 1.0})
+
+    def test_misspelt_key(self) -> None:
+        with pytest.raises(ValidationError, match="cutof"):
+            Train(data="frames.xyz", architecture={"kind": "mace", "cutof": 5.0})
