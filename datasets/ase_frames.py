@@ -30,6 +30,7 @@ CANDIDATES = {
 }
 """Keys that are taken as labels, the first one present wins; those with ``virial`` hold -∂E/∂ε in eV."""
 
+LABELS = ("energy", "forces", "stress")
 SYSTEM_KEYS = ("charge", "spin")
 OWN_ARRAYS = ("numbers", "positions", "tags")
 
@@ -100,15 +101,30 @@ def frame_from_atoms(atoms: Atoms, keys: LabelKeys, name: str) -> Frame:
     group = atoms.info.get(keys.group) if keys.group else atoms.info.get("group", atoms.info.get("config_type", ""))
     if group is None:
         raise DataError(f"{name}: expected info[{keys.group!r}] for the group, found only {_listed(atoms.info)}")
+    info, arrays = _other_data(atoms, used)
     return Frame(
         system=system,
         labels=labels,
         name=name,
         group=str(group),
         weight=float(atoms.info.get("config_weight", 1.0)),
-        info={key: value for key, value in atoms.info.items() if key not in used},
-        arrays={key: value for key, value in atoms.arrays.items() if key not in used and key not in OWN_ARRAYS},
+        info=info,
+        arrays=arrays,
     )
+
+
+def _other_data(atoms: Atoms, used: set[str | None]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What is not read as structure or label; other results of the calculator (magnetic moments) belong to it."""
+    info = {key: value for key, value in atoms.info.items() if key not in used}
+    arrays = {key: value for key, value in atoms.arrays.items() if key not in used and key not in OWN_ARRAYS}
+    for key, value in (atoms.calc.results if atoms.calc else {}).items():
+        if key in used or key in LABELS:
+            continue
+        if np.shape(value)[:1] == (len(atoms),):
+            arrays.setdefault(key, np.asarray(value))
+        else:
+            info.setdefault(key, value)
+    return info, arrays
 
 
 def atoms_from_frame(frame: Frame) -> Atoms:

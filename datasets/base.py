@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,10 @@ class Dataset(torch.utils.data.Dataset[Frame], ABC):
     def __getitem__(self, index: int) -> Frame:
         """Frame ``index``, from 0 to ``len - 1``."""
 
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames one after the other."""
+        return (self[index] for index in range(len(self)))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the frames come from."""
@@ -84,7 +88,7 @@ class Dataset(torch.utils.data.Dataset[Frame], ABC):
 
     def atom_counts(self) -> np.ndarray:
         """Number of atoms of each frame; reads every frame unless the format knows better."""
-        return np.array([self[index].system.n_atoms for index in range(len(self))], dtype=np.int64)
+        return np.array([frame.system.n_atoms for frame in self], dtype=np.int64)
 
 
 @dataclass(frozen=True)

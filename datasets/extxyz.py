@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -194,7 +194,7 @@ def write_extxyz(path: str | os.PathLike[str], frames: Iterable[Frame], progress
         _text(temporary) as file,
         (progress or Silent()).task(f"writing {Path(path).name}", total) as task,
     ):
-        for frame in iterate(frames):
+        for frame in frames:
             write_xyz(file, [atoms_from_frame(frame)])
             written += 1
             task.advance()
@@ -205,10 +205,3 @@ def _text(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return io.TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8")
     return path.open("w", encoding="utf-8")
-
-
-def iterate(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames of a dataset or any other iterable, one at a time."""
-    if isinstance(frames, Dataset):
-        return (frames[index] for index in range(len(frames)))
-    return iter(frames)

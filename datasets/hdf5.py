@@ -14,7 +14,6 @@ import torch
 
 from simkit.datasets.base import Dataset, Frame, Labels
 from simkit.datasets.encoding import plain
-from simkit.datasets.extxyz import iterate
 from simkit.datasets.resource import PerProcess
 from simkit.errors import DataError, MissingExtraError
 from simkit.files import atomic_path
@@ -144,7 +143,7 @@ def write_hdf5(path: str | os.PathLike[str], frames: Iterable[Frame], progress: 
     ):
         _create(file, h5py)
         pending: list[Frame] = []
-        for frame in iterate(frames):
+        for frame in frames:
             pending.append(frame)
             written += 1
             task.advance()
