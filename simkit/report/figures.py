@@ -23,7 +23,7 @@ PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """Colours of M. Okabe and K. Ito, which people with any kind of colour vision tell apart."""
 
 STYLE: dict[str, Any] = {
-    "figure.figsize": (4.4, 3.2),
+    "figure.figsize": (3.7, 2.8),
     "figure.dpi": 150,
     "savefig.dpi": 220,
     "font.family": "DejaVu Sans",

@@ -99,7 +99,9 @@ def _draw_ball(axes: Axes, point: ndarray, radius: float, colour: ndarray, remai
         lit = shade + (1 - shade) * 0.75 * max(0.0, (t - 0.55) / 0.45) ** 2
         centre = point[:2] + LIGHT * radius * 0.62 * t
         size = radius * (0.965 - 0.86 * t)
-        axes.add_patch(Circle(centre, size, color=_faded(lit, remaining), zorder=point[2] + 1e-4 * (step + 1), linewidth=0))
+        axes.add_patch(
+            Circle(centre, size, color=_faded(lit, remaining), zorder=point[2] + 1e-4 * (step + 1), linewidth=0)
+        )
 
 
 def _draw_bond(axes: Axes, points: ndarray, radii: ndarray, depth: ndarray, i: int, j: int) -> None:
@@ -120,6 +122,11 @@ def _draw_bond(axes: Axes, points: ndarray, radii: ndarray, depth: ndarray, i: i
             shift = across * BOND_RADIUS * 0.45 * t
             colour = STICK * (0.5 + 0.5 * t) if strip else STICK * 0.42
             ends = (points[index, :2] + shift, middle[:2] + shift)
-            corners = [ends[0] - across * half, ends[1] - across * half, ends[1] + across * half, ends[0] + across * half]
+            corners = [
+                ends[0] - across * half,
+                ends[1] - across * half,
+                ends[1] + across * half,
+                ends[0] + across * half,
+            ]
             patch = Polygon(corners, color=_faded(colour, remaining), zorder=nearest + 1e-4 * strip, linewidth=0)
             axes.add_patch(patch)

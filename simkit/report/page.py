@@ -37,8 +37,8 @@ def digits(value: Cell, significant: int = 3) -> str:
     size = math.floor(math.log10(abs(value)))
     if not -4 <= size < 6:
         mantissa, exponent = f"{value:.{significant - 1}e}".split("e")
-        return f"{mantissa}·10^{int(exponent)}"
-    return f"{value:.{max(significant - 1 - size, 0)}f}"
+        return f"{mantissa}·10^{int(exponent)}".replace("-", "−")
+    return f"{value:.{max(significant - 1 - size, 0)}f}".replace("-", "−")
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -73,7 +73,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], code: Sequence
 
     head = "".join(f"<th{kind(i)} scope='col'>{escape(name)}</th>" for i, name in enumerate(columns))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind(i)}>{escape(digits(cell))}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{kind(i)}>{escape(digits(cell))}</td>" for i, cell in enumerate(row)) + "</tr>"
+        for row in rows
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Table = Mapping[str, ndarray]
+SQUARE = (3.5, 3.2)
 MOST_POINTS = 20_000
 """Points of a scatter plot; more are thinned out evenly."""
 
@@ -36,6 +37,7 @@ def learning_curve(table: Table, quantity: str, label: str, stage_two: int | Non
         if best is not None and validation is not None:
             at = table["epoch"] == best
             axes.plot(best, validation[at][0], "o", color=BLUE, markersize=5, label=f"best epoch ({best})")
+        _plain_ticks(axes)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.legend()
@@ -50,7 +52,7 @@ def energy_parity(energy: Float[ndarray, "frames 2"], counts: Int[ndarray, " fra
     values = values - values[:, 0].mean()
     unit, factor = ("meV", 1.0) if np.ptp(values) < 5e3 else ("eV", 1e-3)
     errors = values[:, 1] - values[:, 0]
-    with canvas((4.0, 3.6)) as (figure, axes):
+    with canvas(SQUARE) as (figure, axes):
         _diagonal(axes, values * factor)
         axes.plot(*(values.T * factor), ".", color=BLUE, markersize=5, alpha=0.6, rasterized=len(values) > 2000)
         axes.set_xlabel(f"{method} energy ({unit}/atom)")
@@ -69,12 +71,14 @@ def forces_parity(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " a
     known = np.isfinite(forces).all((1, 2))
     forces, numbers = forces[known], numbers[known]
     errors = 1e3 * (forces[..., 1] - forces[..., 0]).ravel()
-    with canvas((4.0, 3.6)) as (figure, axes):
+    with canvas(SQUARE) as (figure, axes):
         _diagonal(axes, forces.reshape(-1, 2))
         for colour, number in zip(PALETTE, _by_abundance(numbers), strict=False):
             pairs = forces[numbers == number].reshape(-1, 2)
             pairs = pairs[:: 1 + len(pairs) // MOST_POINTS]
-            axes.plot(*pairs.T, ".", color=colour, markersize=3, alpha=0.5, rasterized=True, label=chemical_symbols[number])
+            axes.plot(
+                *pairs.T, ".", color=colour, markersize=3, alpha=0.5, rasterized=True, label=chemical_symbols[number]
+            )
         axes.set_xlabel(f"{method} force (eV/Å)")
         axes.set_ylabel("predicted force (eV/Å)")
         axes.legend(loc="lower right", markerscale=3, handletextpad=0.1)
@@ -93,10 +97,12 @@ def force_errors(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " at
     errors = 1e3 * (forces[known, :, 1] - forces[known, :, 0])
     limit = float(np.quantile(np.abs(errors), 0.995)) or 1.0
     bins = np.linspace(-limit, limit, 61)
-    with canvas((4.0, 3.6)) as (figure, axes):
+    with canvas(SQUARE) as (figure, axes):
         for colour, number in zip(PALETTE, _by_abundance(numbers[known]), strict=False):
             values = errors[numbers[known] == number].ravel()
-            axes.hist(values, bins, density=True, histtype="step", color=colour, linewidth=1.5, label=chemical_symbols[number])
+            axes.hist(
+                values, bins, density=True, histtype="step", color=colour, linewidth=1.5, label=chemical_symbols[number]
+            )
         axes.set_xlim(-limit, limit)
         axes.set_yticks([])
         axes.set_xlabel("error of a force component (meV/Å)")
@@ -122,14 +128,18 @@ def energy_exchange(log: Table, n_atoms: int) -> Figure:
             (log["total_ev"] - start + kinetic[0], "total", "black"),
         )
         for values, label, colour in rows:
-            axes.plot(time, 1e3 * values / n_atoms, color=colour, label=label, linewidth=1.6 if label == "total" else 0.8)
+            axes.plot(
+                time, 1e3 * values / n_atoms, color=colour, label=label, linewidth=1.6 if label == "total" else 0.8
+            )
         axes.set_xlabel("time (ps)")
         axes.set_ylabel("energy (meV/atom)")
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.22 * (high - low))
         axes.legend(ncols=3, loc="upper center", columnspacing=1.2, handlelength=1.4)
         svg = as_svg(figure)
-    return Figure(svg, "Potential, kinetic and total energy over time.", "Energies, zero at the initial potential energy.")
+    return Figure(
+        svg, "Potential, kinetic and total energy over time.", "Energies, zero at the initial potential energy."
+    )
 
 
 def energy_conservation(log: Table, n_atoms: int) -> Figure:
@@ -142,7 +152,7 @@ def energy_conservation(log: Table, n_atoms: int) -> Figure:
         line = change.mean() + slope * (time - time.mean())
         axes.plot(time, line, color=VERMILLION, label=f"drift {slope:+.2g} meV/atom/ps")
         axes.set_xlabel("time (ps)")
-        axes.set_ylabel("change of total energy (meV/atom)")
+        axes.set_ylabel("Δ total energy (meV/atom)")
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.2 * (high - low))
         axes.legend(loc="upper right")
@@ -172,7 +182,9 @@ def temperature(log: Table, target: float | None) -> Figure:
 def check_energy(table: Table, method: str) -> Figure:
     """Energy error of the model along its own trajectory."""
     with canvas() as (figure, axes):
-        axes.plot(table["time_fs"] * 1e-3, table["energy_error_mev_per_atom"], ".-", color=BLUE, markersize=3.5, linewidth=0.8)
+        axes.plot(
+            table["time_fs"] * 1e-3, table["energy_error_mev_per_atom"], ".-", color=BLUE, markersize=3.5, linewidth=0.8
+        )
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xlabel("time (ps)")
         axes.set_ylabel("error of the energy (meV/atom)")
@@ -207,6 +219,7 @@ def relaxation(steps: ndarray, values: ndarray, label: str, goal: float | None =
         if goal is not None:
             axes.axhline(goal, color=VERMILLION, linestyle="--", linewidth=1.1, label=f"goal {goal:g}")
             axes.legend()
+        _plain_ticks(axes)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -220,11 +233,24 @@ def _by_abundance(numbers: Int[ndarray, " atoms"]) -> list[int]:
     return [int(elements[index]) for index in np.argsort(-counts, kind="stable")]
 
 
+def _plain_ticks(axes: Axes) -> None:
+    """Numbers such as 0.1 and 20 on a logarithmic axis; between powers of ten only where few decades are shown."""
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    shown = (2, 5) if decades < 2.5 else ()
+    shown = (1.5, 2, 3, 4, 5, 6, 7, 8) if decades < 0.7 else shown
+    locator = axes.yaxis.get_minor_locator()
+    locator.set_params(subs=shown or (2, 4, 6, 8))
+    axes.yaxis.set_minor_formatter((lambda value, _: f"{value:g}") if shown else (lambda value, _: ""))
+    axes.tick_params(axis="y", which="minor", labelsize=7.5)
+
+
 def _diagonal(axes: Axes, values: Float[ndarray, "points 2"]) -> None:
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 1.0
     limits = (low - margin, high + margin)
-    axes.plot(limits, limits, color=GREY, linewidth=0.9, zorder=0)
+    axes.plot(limits, limits, color=GREY, linewidth=0.9, zorder=1)
     axes.set_xlim(limits)
     axes.set_ylim(limits)
     axes.set_aspect("equal")

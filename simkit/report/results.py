@@ -65,5 +65,9 @@ def all_citations(results: Sequence[Result]) -> list[str]:
     found: list[str] = []
     for result in results:
         nested = result.summary.get("check") or {}
-        found += [*result.record.get("citations", ()), *result.summary.get("citations", ()), *nested.get("citations", ())]
+        found += [
+            *result.record.get("citations", ()),
+            *result.summary.get("citations", ()),
+            *nested.get("citations", ()),
+        ]
     return list(dict.fromkeys(found))

@@ -47,7 +47,9 @@ def label_section(result: Result) -> str:
         page.paragraph(text),
         page.table(("Frames for", "Number"), rows),
         page.heading("Isolated atoms, the zero of the learned energies"),
-        page.table(("Element", "Energy (eV)"), [[symbol, f"{energy:.4f}"] for symbol, energy in atoms]),
+        page.table(
+            ("Element", "Energy (eV)"), [[symbol, f"{energy:.4f}".replace("-", "−")] for symbol, energy in atoms]
+        ),
     )
 
 
@@ -118,18 +120,26 @@ def relax_section(result: Result) -> str:
     largest = np.array([atoms.info["fmax"] for atoms in path])
     pictures = [plots.relaxation(steps, largest, "largest force (eV/Å)", summary["fmax_ev_per_ang"])]
     if (above > 0).any():
-        pictures.append(plots.relaxation(steps, above, "energy above the lowest (meV/atom)"))
+        pictures.append(plots.relaxation(steps, above, "energy above lowest (meV/atom)"))
     relaxed = read_frame(result.folder / "relaxed.xyz", 0)
     if len(relaxed) <= LARGEST:
         pictures.append(draw_atoms(relaxed, "The relaxed structure."))
     rows = [
-        [one["frame"], one["status"], one["steps"], one["fmax_ev_per_ang"], 1e3 * (one["energy_ev"] - one["energy_before_ev"])]
+        [
+            one["frame"],
+            one["status"],
+            one["steps"],
+            one["fmax_ev_per_ang"],
+            1e3 * (one["energy_ev"] - one["energy_before_ev"]),
+        ]
         for one in summary["results"][:20]
     ]
     remedies = {one["remedy"] for one in summary["results"] if "remedy" in one}
     return page.section(
         f"Relaxation: {result.name}",
-        page.paragraph(f"{summary['converged']} of {summary['frames']} structures converged with {summary['optimiser']}."),
+        page.paragraph(
+            f"{summary['converged']} of {summary['frames']} structures converged with {summary['optimiser']}."
+        ),
         *(page.paragraph(f"Not converged: {remedy}.", "warning") for remedy in sorted(remedies)),
         page.figures(pictures),
         page.table(("Structure", "Status", "Steps", "Largest force (eV/Å)", "Energy change (meV)"), rows),
@@ -147,7 +157,7 @@ def md_section(result: Result) -> str:
     if summary.get("ns_per_day"):
         text += f" Speed: {page.digits(summary['ns_per_day'])} ns/day."
     pictures: list[Figure] = []
-    if len(log["step"]) > 2:
+    if len(log.get("step", ())) > 2:
         if summary["ensemble"] == "nve":
             pictures += [plots.energy_exchange(log, n_atoms), plots.energy_conservation(log, n_atoms)]
         pictures.append(plots.temperature(log, summary["thermostat_temperature_k"]))
@@ -184,8 +194,12 @@ def headline(results: list[Result]) -> list[page.Number]:
     for result in results:
         values: dict[str, Any] = result.summary
         if result.kind == "evaluate":
-            found.append(page.Number(values.get("energy_mae_mev_per_atom"), "meV/atom", "energy error (MAE), held-out frames"))
-            found.append(page.Number(values.get("forces_mae_mev_per_ang"), "meV/Å", "force error (MAE), held-out frames"))
+            found.append(
+                page.Number(values.get("energy_mae_mev_per_atom"), "meV/atom", "energy error (MAE), held-out frames")
+            )
+            found.append(
+                page.Number(values.get("forces_mae_mev_per_ang"), "meV/Å", "force error (MAE), held-out frames")
+            )
         elif result.kind == "md":
             drift = values.get("energy_drift_mev_per_atom_per_ps")
             found.append(page.Number(drift, "meV/atom/ps", f"energy drift, {result.name}"))

@@ -18,7 +18,7 @@ from ase.optimize import BFGS
 from simkit.errors import DataError, SimkitError
 from simkit.files import atomic_path, write_json
 from simkit.progress import Progress, Silent
-from simkit.tasks.frames import attach, count_frames, frame_name, extxyz_text, read_frame, read_frames, write_frames
+from simkit.tasks.frames import attach, count_frames, extxyz_text, frame_name, read_frame, read_frames, write_frames
 from simkit.tasks.growing import GrowingFile, file_hash
 from simkit.tasks.labellers import Labeller, isolated_atoms, label_frame, make_labeller
 from simkit.tasks.propagation import Dynamics, propagate
@@ -190,9 +190,7 @@ def split_labelled(
     parts = {name: [frames[i] for i in sorted(part)] for name, part in zip(names, chosen, strict=True)}
     with atomic_path(Path(folder) / "start.xyz") as temporary:
         write_frames(temporary, frames[:1])
-    return _write(
-        Path(folder), parts, frames[0], method, {"seconds": time.perf_counter() - begun, "seed": seed}
-    )
+    return _write(Path(folder), parts, frames[0], method, {"seconds": time.perf_counter() - begun, "seed": seed})
 
 
 def _derived_seed(seed: int, *key: int) -> int:

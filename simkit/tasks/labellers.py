@@ -105,7 +105,9 @@ def label_frame(atoms: Atoms, calculator: AseCalculator, labeller: Labeller, nam
         energy, forces = float(frame.get_potential_energy()), frame.get_forces(apply_constraint=False)
         stress = frame.get_stress(apply_constraint=False) if stressed else None
     except (CalculationFailed, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{name}: {labeller.method} failed ({error}); remove the frame or check its geometry") from error
+        raise DataError(
+            f"{name}: {labeller.method} failed ({error}); remove the frame or check its geometry"
+        ) from error
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise DataError(f"{name}: {labeller.method} gave values that are not finite; check the geometry")
     frame.info["labeller"] = labeller.provenance

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,15 @@ from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import Potential, require_elements
 from simkit.progress import Progress, Silent, Task
 from simkit.system import System
-from simkit.tasks.frames import attach, count_frames, frame_name, keep_references, read_frames, require_extxyz, write_frames
+from simkit.tasks.frames import (
+    attach,
+    count_frames,
+    frame_name,
+    keep_references,
+    read_frames,
+    require_extxyz,
+    write_frames,
+)
 from simkit.tasks.growing import file_hash
 from simkit.tasks.models import grouped_by_atoms, open_model
 

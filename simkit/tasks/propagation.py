@@ -250,9 +250,7 @@ def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) 
         constant = settings.time_constant * units.fs
         return Bussi(atoms, timestep, temperature_K=settings.temperature, taut=constant, rng=rng)
     friction = settings.friction / units.fs
-    return Langevin(
-        atoms, timestep, temperature_K=settings.temperature, friction=friction, rng=rng, fixcm=False
-    )
+    return Langevin(atoms, timestep, temperature_K=settings.temperature, friction=friction, rng=rng, fixcm=False)
 
 
 def temperature(atoms: Atoms) -> float:

@@ -89,7 +89,10 @@ def relax_file(
     structures = list(_chosen(source, frame))
     journal = _Journal(path, identity)
     done: list[Atoms] = []
-    with (progress or Silent()).task("relax", len(structures), len(journal.finished)) as task, journal.open() as steps_file:
+    with (
+        (progress or Silent()).task("relax", len(structures), len(journal.finished)) as task,
+        journal.open() as steps_file,
+    ):
         for index, (name, atoms) in enumerate(structures):
             keep_references(atoms)
             atoms.calc = calculator
@@ -98,7 +101,9 @@ def relax_file(
             if index < len(journal.finished):
                 journal.restore(atoms, journal.finished[index]["state"])
             else:
-                _Relaxation(atoms, name, journal, steps_file, task).run(OPTIMISERS[optimiser], fmax, max_steps, relax_cell)
+                _Relaxation(atoms, name, journal, steps_file, task).run(
+                    OPTIMISERS[optimiser], fmax, max_steps, relax_cell
+                )
             done.append(_result(atoms))
     with atomic_path(path) as temporary:
         write_frames(temporary, done)

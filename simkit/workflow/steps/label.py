@@ -42,7 +42,9 @@ class Label(Step):
     def _one_source(self) -> Label:
         given = [name for name in ("molecule", "structure", "frames") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected exactly one of molecule, structure and frames, found {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"expected exactly one of molecule, structure and frames, found {', '.join(given) or 'none'}"
+            )
         return self
 
     def run(self, context: Context) -> dict[str, Any]:
