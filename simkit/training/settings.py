@@ -141,7 +141,7 @@ class TrainingSettings(Settings):
         default=None, description="stop after this many epochs without a better validation"
     )
     checkpoint_minutes: PositiveFloat = Field(
-        default=10.0, description="longest time between checkpoints within an epoch"
+        default=1.0, description="time between checkpoints: what a crash can cost"
     )
     frozen: tuple[str, ...] = Field(default=(), description="patterns of names of parameters that are not trained")
     workers: NonNegativeInt = Field(default=0, description="processes that read frames, for data larger than memory")

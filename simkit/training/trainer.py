@@ -135,6 +135,7 @@ class Trainer:
         steps = self.settings.max_epochs * self.steps_per_epoch
         with stop_requests() as request, self.progress.task("training", steps, self.position.step) as task:
             reason = self._loop(log, request, task)
+        self._save()
         if log:
             log.close()
         return self._finish(reason)
@@ -157,7 +158,6 @@ class Trainer:
             row = self._end_epoch()
             if log:
                 log.append(row)
-            self._save()
         return "max_epochs"
 
     def _train_epoch(self, request: StopRequest, task: Task) -> bool:
@@ -172,7 +172,7 @@ class Trainer:
             if not look:
                 continue
             stop, late, save = total(fabric, self._wishes(request)).tolist()
-            if stop or late or save:
+            if stop or (save and not late):
                 self._save()
             if stop:
                 raise Interrupted(
