@@ -133,7 +133,7 @@ class SoftTransform(Constants):
         return inner + (r - inner) * switch
 
 
-def covalent_radius_table() -> Float[Tensor, "119"]:
+def covalent_radius_table() -> Float[Tensor, " numbers"]:
     """Covalent radii in Å by atomic number (B. Cordero et al., Dalton Trans. 2832 (2008), doi:10.1039/b801115j)."""
     return torch.as_tensor(covalent_radii, dtype=torch.float64)
 

@@ -47,6 +47,8 @@ def check_architecture(config: dict[str, Any]) -> None:
         raise SimkitError(f"expected correlation orders of at least 1, found {config['correlation']}")
     if config["edge_irreps"] is not None and len(set(parse_irreps(config["edge_irreps"]))) > 1:
         raise SimkitError(f"expected equally many channels of every degree, found edge_irreps {config['edge_irreps']}")
+    if config["edge_irreps"] is not None and len(parse_irreps(config["edge_irreps"])) > len(hidden):
+        raise SimkitError(f"edge_irreps {config['edge_irreps']} go beyond hidden_irreps {config['hidden_irreps']}")
     names = (config["first_interaction"], config["interaction"])
     for name in names:
         if name not in INTERACTIONS and name != "residual_nonlinear":

@@ -52,7 +52,7 @@ class Contraction(Constants):
 
 
 class SymmetricContraction(nn.Module):
-    """``B_{i,LM} = Σ_ν Σ_η W^{(ν)}_{z_i,ηLC} Σ_{lm} C^{LM}_{η,lm} Π_ξ A_{i,l_ξ m_ξ C}`` for ν up to the correlation order.
+    """``B_{i,LM} = Σ_ν Σ_η W^{(ν)}_{z_i,ηLC} Σ_{lm} C^{LM}_{η,lm} Π_ξ A_{i,l_ξ m_ξ C}``, ν = 1 ... correlation.
 
     Args:
         lmax: highest degree of A.

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simkit.potentials.mace.irreps import Path, clebsch_gordan
+from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
+from simkit.potentials.mace.irreps import Path
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def convolution(
     paths: Sequence[Path],
     table: Float[Tensor, "harmonics couplings"],
 ) -> list[Tensor]:
-    """``m_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1,m2} √(2l3+1)·3j(l1 l2 l3; m1 m2 m3) h_{j,l1,m1} Y_{l2,m2}(r̂_ij)`` in each channel.
+    """``m_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1,m2} C(l1 m1, l2 m2; l3 m3) h_{j,l1,m1} Y_{l2,m2}(r̂_ij)`` in each channel.
 
     Args:
         features: of the sending atoms, for each degree l1: ``atoms (2·l1+1) channels``.

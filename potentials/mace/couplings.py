@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.potentials.mace.irreps import clebsch_gordan
+from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
 
 Irrep = tuple[int, int]
 """Degree and parity."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from e3nn.o3 import wigner_3j
 from jaxtyping import Float
 from torch import Tensor
 
 from simkit.potentials.constants import Constants
+from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
 
 
 class SphericalHarmonics(Constants):
@@ -38,6 +38,6 @@ class SphericalHarmonics(Constants):
 
 def _raising(degree: int) -> Float[Tensor, "products components"]:
     """Table of ``Y_{l+1} = (Y_l ⊗ r̂) @ table``, normalised at the pole, where the middle component is ``√(2l+1)``."""
-    table = wigner_3j(degree, 1, degree + 1, dtype=torch.float64)
+    table = clebsch_gordan(degree, 1, degree + 1)
     at_pole = table[degree, 1, degree + 1] * (2 * degree + 1) ** 0.5
     return (table * ((2 * degree + 3) ** 0.5 / at_pole)).flatten(0, 1)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-import torch
-from e3nn.o3 import wigner_3j
-from jaxtyping import Float
 
 from simkit.errors import SimkitError
 
@@ -52,8 +49,3 @@ def coupling_paths(l1_max: int, l2_max: int, l3_max: int) -> tuple[Path, ...]:
         for l3 in range(abs(l1 - l2), min(l1 + l2, l3_max) + 1, 2)
     ]
     return tuple(sorted(paths, key=lambda path: path.l3))
-
-
-def clebsch_gordan(l1: int, l2: int, l3: int) -> Float[Tensor, "m1 m2 m3"]:
-    """``√(2·l3 + 1)`` times the real Wigner 3j symbol, in float64."""
-    return wigner_3j(l1, l2, l3, dtype=torch.float64) * (2 * l3 + 1) ** 0.5

@@ -7,6 +7,7 @@ below is one matrix product.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -79,7 +80,7 @@ class RadialNetwork(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.depth = len(widths) - 1
-        for index, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for index, (a, b) in enumerate(pairwise(widths)):
             self.add_module(f"layer{index}", _Weight(a, b))
 
     def forward(self, x: Float[Tensor, "edges inputs"]) -> Float[Tensor, "edges outputs"]:
@@ -108,7 +109,7 @@ class NormalisedNetwork(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for a, b in zip(widths[:-1], widths[1:], strict=True):
+        for a, b in pairwise(widths):
             layers += [nn.Linear(a, b), nn.LayerNorm(b), nn.SiLU()]
         self.net = nn.Sequential(*layers[:-2])
 
