@@ -22,7 +22,7 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, GREY = (
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """Colours of M. Okabe and K. Ito, which people with any kind of colour vision tell apart."""
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.figsize": (3.7, 2.8),
     "figure.dpi": 150,
     "savefig.dpi": 220,

@@ -89,9 +89,13 @@ def _faded(colour: ndarray, remaining: float) -> ndarray:
     return np.clip(remaining * colour + (1 - remaining), 0, 1)
 
 
+def _pair(point: ndarray) -> tuple[float, float]:
+    return float(point[0]), float(point[1])
+
+
 def _draw_ball(axes: Axes, point: ndarray, radius: float, colour: ndarray, remaining: float) -> None:
     """A ball: a dark rim, then ever smaller and lighter discs that move towards the light."""
-    axes.add_patch(Circle(point[:2], radius, color=_faded(colour * 0.42, remaining), zorder=point[2], linewidth=0))
+    axes.add_patch(Circle(_pair(point), radius, color=_faded(colour * 0.42, remaining), zorder=point[2], linewidth=0))
     steps = 26
     for step in range(steps):
         t = step / (steps - 1)
@@ -100,7 +104,7 @@ def _draw_ball(axes: Axes, point: ndarray, radius: float, colour: ndarray, remai
         centre = point[:2] + LIGHT * radius * 0.62 * t
         size = radius * (0.965 - 0.86 * t)
         axes.add_patch(
-            Circle(centre, size, color=_faded(lit, remaining), zorder=point[2] + 1e-4 * (step + 1), linewidth=0)
+            Circle(_pair(centre), size, color=_faded(lit, remaining), zorder=point[2] + 1e-4 * (step + 1), linewidth=0)
         )
 
 

@@ -10,8 +10,8 @@ from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from simkit.report.figures import BLUE, GREEN, GREY, ORANGE, PALETTE, VERMILLION, Figure, as_svg, canvas
-from simkit.tasks.energetics import linear_drift
+from simkit.report.figures import BLUE, GREY, ORANGE, PALETTE, VERMILLION, Figure, as_svg, canvas
+from simkit.report.page import digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def force_errors(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " at
     known = np.isfinite(forces).all((1, 2))
     errors = 1e3 * (forces[known, :, 1] - forces[known, :, 0])
     limit = float(np.quantile(np.abs(errors), 0.995)) or 1.0
-    bins = np.linspace(-limit, limit, 61)
+    bins = np.linspace(-limit, limit, 61).tolist()
     with canvas(SQUARE) as (figure, axes):
         for colour, number in zip(PALETTE, _by_abundance(numbers[known]), strict=False):
             values = errors[numbers[known] == number].ravel()
@@ -116,103 +116,10 @@ def force_errors(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " at
     )
 
 
-def energy_exchange(log: Table, n_atoms: int) -> Figure:
-    """Potential, kinetic and total energy along molecular dynamics, relative to the first total energy."""
-    start = log["total_ev"][0]
-    kinetic = log["kinetic_ev"]
-    with canvas() as (figure, axes):
-        time = log["time_fs"] * 1e-3
-        rows = (
-            (log["potential_ev"] - start + kinetic[0], "potential", ORANGE),
-            (kinetic, "kinetic", BLUE),
-            (log["total_ev"] - start + kinetic[0], "total", "black"),
-        )
-        for values, label, colour in rows:
-            axes.plot(
-                time, 1e3 * values / n_atoms, color=colour, label=label, linewidth=1.6 if label == "total" else 0.8
-            )
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("energy (meV/atom)")
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.22 * (high - low))
-        axes.legend(ncols=3, loc="upper center", columnspacing=1.2, handlelength=1.4)
-        svg = as_svg(figure)
-    return Figure(
-        svg, "Potential, kinetic and total energy over time.", "Energies, zero at the initial potential energy."
-    )
-
-
-def energy_conservation(log: Table, n_atoms: int) -> Figure:
-    """Deviation of the total energy from its first value, with its drift."""
-    time = log["time_fs"] * 1e-3
-    change = 1e3 * (log["total_ev"] - log["total_ev"][0]) / n_atoms
-    slope, fluctuation = linear_drift(time, change)
-    with canvas() as (figure, axes):
-        axes.plot(time, change, color=BLUE, linewidth=0.7)
-        line = change.mean() + slope * (time - time.mean())
-        axes.plot(time, line, color=VERMILLION, label=f"drift {slope:+.2g} meV/atom/ps")
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("Δ total energy (meV/atom)")
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.2 * (high - low))
-        axes.legend(loc="upper right")
-        svg = as_svg(figure)
-    words = f"drift {slope:+.2g} meV/atom/ps, fluctuation {fluctuation:.2g} meV/atom"
-    return Figure(svg, f"Total energy over time: {words}.", f"Conservation of the total energy: {words}.")
-
-
-def temperature(log: Table, target: float | None) -> Figure:
-    """Temperature over time, with its running mean and the thermostat's temperature."""
-    time, values = log["time_fs"] * 1e-3, log["temperature_k"]
-    mean = np.cumsum(values) / np.arange(1, len(values) + 1)
-    with canvas() as (figure, axes):
-        axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
-        axes.plot(time, mean, color=VERMILLION, label="mean up to this time")
-        if target is not None:
-            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"thermostat, {target:g} K")
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("temperature (K)")
-        axes.set_ylim(0, 1.25 * values.max())
-        axes.legend(loc="upper right", ncols=2, columnspacing=1.2)
-        svg = as_svg(figure)
-    half = values[len(values) // 2 :].mean()
-    return Figure(svg, f"Temperature over time; mean of the second half {half:.0f} K.", "Kinetic temperature.")
-
-
-def check_energy(table: Table, method: str) -> Figure:
-    """Energy error of the model along its own trajectory."""
-    with canvas() as (figure, axes):
-        axes.plot(
-            table["time_fs"] * 1e-3, table["energy_error_mev_per_atom"], ".-", color=BLUE, markersize=3.5, linewidth=0.8
-        )
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("error of the energy (meV/atom)")
-        svg = as_svg(figure)
-    mae = np.abs(table["energy_error_mev_per_atom"]).mean()
-    words = f"Energy of the model minus {method}, along the model's own trajectory: MAE {mae:.2g} meV/atom."
-    return Figure(svg, words, words)
-
-
-def check_forces(table: Table, method: str) -> Figure:
-    """Force errors of the model along its own trajectory."""
-    with canvas() as (figure, axes):
-        for name, label, colour in (("rmse", "RMSE", VERMILLION), ("mae", "MAE", GREEN)):
-            values = table[f"forces_{name}_mev_per_ang"]
-            axes.plot(table["time_fs"] * 1e-3, values, ".-", color=colour, label=label, markersize=3.5, linewidth=0.8)
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("error of the forces (meV/Å)")
-        low, high = axes.get_ylim()
-        axes.set_ylim(0, high + 0.18 * (high - low))
-        axes.legend(ncols=2, loc="upper right")
-        svg = as_svg(figure)
-    mae = table["forces_mae_mev_per_ang"].mean()
-    words = f"Forces of the model against {method} along the trajectory: MAE {mae:.3g} meV/Å."
-    return Figure(svg, words, words)
-
-
 def relaxation(steps: ndarray, values: ndarray, label: str, goal: float | None = None) -> Figure:
     """A quantity over the steps of a relaxation, on a logarithmic scale."""
+    from matplotlib.ticker import MaxNLocator
+
     positive = values > 0
     with canvas() as (figure, axes):
         axes.semilogy(steps[positive], values[positive], ".-", color=BLUE, markersize=5)
@@ -222,7 +129,7 @@ def relaxation(steps: ndarray, values: ndarray, label: str, goal: float | None =
         _plain_ticks(axes)
         axes.set_xlabel("step")
         axes.set_ylabel(label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         svg = as_svg(figure)
     return Figure(svg, f"Relaxation: {label} over {int(steps.max())} steps.")
 
@@ -235,13 +142,14 @@ def _by_abundance(numbers: Int[ndarray, " atoms"]) -> list[int]:
 
 def _plain_ticks(axes: Axes) -> None:
     """Numbers such as 0.1 and 20 on a logarithmic axis; between powers of ten only where few decades are shown."""
+    from matplotlib.ticker import LogLocator
+
     low, high = axes.get_ylim()
     decades = np.log10(high / low)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    shown = (2, 5) if decades < 2.5 else ()
-    shown = (1.5, 2, 3, 4, 5, 6, 7, 8) if decades < 0.7 else shown
-    locator = axes.yaxis.get_minor_locator()
-    locator.set_params(subs=shown or (2, 4, 6, 8))
+    between = (1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0) if decades < 0.7 else (2.0, 5.0)
+    shown = decades < 2.5
+    axes.yaxis.set_minor_locator(LogLocator(subs=between))
     axes.yaxis.set_minor_formatter((lambda value, _: f"{value:g}") if shown else (lambda value, _: ""))
     axes.tick_params(axis="y", which="minor", labelsize=7.5)
 
@@ -257,12 +165,12 @@ def _diagonal(axes: Axes, values: Float[ndarray, "points 2"]) -> None:
 
 
 def _errors_in_words(errors: ndarray, unit: str) -> str:
-    return f"MAE {np.abs(errors).mean():.3g} {unit}, RMSE {np.sqrt(np.square(errors).mean()):.3g} {unit}."
+    return f"MAE {digits(float(np.abs(errors).mean()))} {unit}, RMSE {digits(float(np.sqrt(np.square(errors).mean())))} {unit}."
 
 
 def _note_errors(axes: Axes, errors: ndarray, unit: str) -> None:
     mae, rmse = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
     axes.text(
-        0.04, 0.96, f"MAE  {mae:.3g} {unit}\nRMSE {rmse:.3g} {unit}", transform=axes.transAxes, va="top",
+        0.04, 0.96, f"MAE  {digits(float(mae))} {unit}\nRMSE {digits(float(rmse))} {unit}", transform=axes.transAxes, va="top",
         fontsize=8.5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
     )  # fmt: skip

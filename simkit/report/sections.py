@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from simkit.report import page, plots
+from simkit.report import dynamics_plots, page, plots
 from simkit.report.figures import Figure
 from simkit.report.molecule import LARGEST, draw_atoms
 from simkit.report.results import Result
@@ -159,15 +159,15 @@ def md_section(result: Result) -> str:
     pictures: list[Figure] = []
     if len(log.get("step", ())) > 2:
         if summary["ensemble"] == "nve":
-            pictures += [plots.energy_exchange(log, n_atoms), plots.energy_conservation(log, n_atoms)]
-        pictures.append(plots.temperature(log, summary["thermostat_temperature_k"]))
+            pictures += [dynamics_plots.energy_exchange(log, n_atoms), dynamics_plots.energy_conservation(log, n_atoms)]
+        pictures.append(dynamics_plots.temperature(log, summary["thermostat_temperature_k"]))
     parts = [page.paragraph(text)]
     if summary["status"] != "finished":
         parts.append(page.paragraph(f"The run stopped. {summary['remedy']}", "warning"))
     check = summary.get("check")
     if check:
         table, method = read_table(result.folder / "check.csv"), check["method"]
-        pictures += [plots.check_energy(table, method), plots.check_forces(table, method)]
+        pictures += [dynamics_plots.check_energy(table, method), dynamics_plots.check_forces(table, method)]
         parts.append(page.paragraph(f"{check['frames']} frames along the way were computed again with {method}."))
     return page.section(f"Molecular dynamics: {result.name}", *parts, page.figures(pictures))
 

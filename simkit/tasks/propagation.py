@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,16 +11,16 @@ import numpy as np
 from ase import Atoms, units
 from ase.md.bussi import Bussi
 from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
 from simkit.progress import Progress, Task
+from simkit.tasks.checkpoint import Checkpoint
 from simkit.tasks.energetics import summarise_log
 from simkit.tasks.frames import attach, extxyz_text, write_frames
-from simkit.tasks.growing import GrowingFile, csv_row, require_same_run
+from simkit.tasks.growing import GrowingFile, csv_row
 
 Ensemble = Literal["nve", "langevin", "bussi"]
 COLUMNS = ("step", "time_fs", "potential_ev", "kinetic_ev", "total_ev", "temperature_k")
@@ -78,7 +77,7 @@ def propagate(
     _check(settings)
     identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
     rng = np.random.default_rng(settings.seed)
-    checkpoint = _Checkpoint(folder / "checkpoint.npz", identity)
+    checkpoint = Checkpoint(folder / "checkpoint.npz", identity)
     fresh = not checkpoint.path.exists()
     if fresh:
         draw_velocities(atoms, settings.temperature, rng)
@@ -125,7 +124,7 @@ class _Run:
         rng: np.random.Generator,
         trajectory: GrowingFile,
         log: GrowingFile,
-        checkpoint: _Checkpoint,
+        checkpoint: Checkpoint,
         task: Task,
     ) -> None:
         self.atoms, self.settings, self.rng = atoms, settings, rng
@@ -211,37 +210,7 @@ REMEDY = (
 )
 
 
-class _Checkpoint:
-    """State of a run on disk."""
-
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
-        self.path = path
-        self.identity = json.loads(json.dumps(identity))
-
-    def save(self, atoms: Atoms, rng: np.random.Generator, step: int, lengths: tuple[int, int]) -> None:
-        header = {
-            "identity": self.identity,
-            "step": step,
-            "lengths": lengths,
-            "rng": rng.bit_generator.state,
-        }
-        with atomic_path(self.path) as temporary:
-            np.savez(
-                temporary, positions=atoms.positions, momenta=atoms.get_momenta(), header=np.array(json.dumps(header))
-            )
-
-    def restore(self, atoms: Atoms, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
-        with np.load(self.path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            require_same_run(self.path.parent, header["identity"], self.identity)
-            atoms.positions[:] = file["positions"]
-            atoms.set_momenta(file["momenta"], apply_constraint=False)
-        rng.bit_generator.state = header["rng"]
-        trajectory, log = header["lengths"]
-        return header["step"], (trajectory, log)
-
-
-def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) -> MolecularDynamics:
+def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) -> VelocityVerlet | Langevin:
     """ASE's integrator of an ensemble; units are converted here and nowhere else."""
     timestep = settings.timestep * units.fs
     if settings.ensemble == "nve":

@@ -52,8 +52,8 @@ def relax_file(
 ) -> dict[str, Any]:
     """Relax every structure of a file with a model, and write the results with energies, forces and stress.
 
-    Beside the target go ``<name>-path.xyz`` with the geometry of every step and ``<name>.json`` with the summary. Called
-    again after an interruption with the same settings, it continues from the last geometry.
+    Beside the target go ``<name>-path.xyz`` with the geometry of every step and ``<name>.json`` with the summary.
+    Called again after an interruption with the same settings, it continues from the last geometry.
 
     Args:
         model: own model file or one of mace-torch.
