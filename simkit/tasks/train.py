@@ -90,6 +90,11 @@ def train_files(
     """
     folder, progress = Path(folder), progress or Silent()
     architecture, training = architecture or MaceArchitecture(), training or TrainingSettings()
+    if isinstance(architecture, Pretrained) and architecture.head and replay is not None and replay.head is not None:
+        raise DataError(
+            "architecture.head fixes every frame to one level of theory, so replay.head has no effect: remove one "
+            "(without architecture.head the data train the model's default head)"
+        )
     parts = open_parts(data, validation, test, split or SplitSettings(), seed)
     given = {_number(symbol): energy for symbol, energy in (reference_energies or {}).items()}
     facts = _statistics(parts, architecture, given, progress)

@@ -17,6 +17,7 @@ from simkit.potential import Potential, symbols
 from simkit.potentials.elements import ReferenceEnergies
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import load_model
+from simkit.potentials.one_head import OneHead
 from simkit.progress import Progress, Silent
 from simkit.training.architectures import Pretrained
 
@@ -110,7 +111,7 @@ def refit_reference_energies(
     """Change the reference energies E0 so that the energies of a dataset are met best, and return the changes in eV.
 
     The changes d minimise ``Σ_frames (E_label - E_model - Σ_z n_z d_z)²``; where compositions leave them undetermined,
-    the smallest are taken. With several heads, the first one's reference energies are changed.
+    the smallest are taken. Of several levels of theory the one in use is changed.
 
     Raises:
         DataError: no frame has an energy.
@@ -132,8 +133,15 @@ def refit_reference_energies(
         raise DataError("expected training frames with energies to refit the reference energies to, found none")
     changes, _ = fit_reference_energies(missed, {})
     for number, change in changes.items():
-        found[0].values[0, potential.capabilities.elements.index(number)] += change
+        found[0].values[_head_in_use(potential), potential.capabilities.elements.index(number)] += change
     return changes
+
+
+def _head_in_use(potential: Potential) -> int:
+    """Index of the level of theory of systems that name none."""
+    if isinstance(potential, OneHead):
+        return potential.position
+    return potential.default_head if isinstance(potential, MACE) else 0
 
 
 def _add_missed(

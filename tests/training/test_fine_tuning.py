@@ -9,7 +9,11 @@ import torch
 from simkit.datasets.combine import Concatenation, MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
+from simkit.potential import Potential
+from simkit.potentials.elements import ReferenceEnergies
+from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import save_model
+from simkit.potentials.one_head import OneHead
 from simkit.potentials.painn import PaiNN
 from simkit.training.architectures import Pretrained
 from simkit.training.fine_tuning import ForReplay, pretrained_potential, refit_reference_energies
@@ -20,7 +24,7 @@ def two_elements() -> PaiNN:
     return PaiNN([10, 18], cutoff=5.0, channels=4, layers=1, n_radial=4, reference_energies=[[-3.0, -5.0]])
 
 
-def labelled_by(potential: PaiNN, shifts: dict[int, float]) -> MemoryDataset:
+def labelled_by(potential: Potential, shifts: dict[int, float]) -> MemoryDataset:
     """Frames of two elements whose energies are the potential's plus a shift for each element."""
     frames = []
     for index, frame in enumerate(clusters(6).frames):
@@ -46,6 +50,31 @@ def test_refit_uses_the_frames_that_have_energies() -> None:
     frames = labelled_by(potential, {10: 0.7, 18: -1.3}).frames
     frames[0] = without(frames[0], "energy")
     assert refit_reference_energies(potential, MemoryDataset(frames)) == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
+
+
+@pytest.mark.parametrize(("head", "row"), [(None, 1), ("a", 0)])
+def test_refit_changes_the_level_of_theory_in_use(head: str | None, row: int) -> None:
+    potential: Potential = MACE(
+        elements=[10, 18],
+        cutoff=4.0,
+        hidden_irreps="2x0e",
+        max_ell=1,
+        correlation=2,
+        layers=1,
+        radial_mlp=[4],
+        heads=["a", "b"],
+        default_head="b",
+        reference_energies=[[0.0, 0.0], [0.0, 0.0]],
+        scale=[1.0, 1.0],
+        shift=[0.0, 0.0],
+    )
+    if head is not None:
+        potential = OneHead(potential, head)
+    refit_reference_energies(potential, labelled_by(potential, {10: 0.7, 18: -1.3}))
+    (references,) = (module for module in potential.modules() if isinstance(module, ReferenceEnergies))
+    expected = torch.zeros(2, 2)
+    expected[row] = torch.tensor([0.7, -1.3])
+    torch.testing.assert_close(references.values, expected)
 
 
 def test_refit_without_energies_is_an_error() -> None:

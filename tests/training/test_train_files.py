@@ -17,9 +17,9 @@ from simkit.potentials.model_file import load_model, read_header
 from simkit.progress import Silent
 from simkit.system import System
 from simkit.tasks.train import train_files
-from simkit.training.architectures import Normalisation, PainnArchitecture
+from simkit.training.architectures import Normalisation, PainnArchitecture, Pretrained
 from simkit.training.settings import TrainingSettings
-from simkit.training.sources import SplitSettings
+from simkit.training.sources import ReplaySettings, SplitSettings
 from simkit.workflow.step import Context
 from simkit.workflow.steps.train import Train
 from tests.training.examples import clusters, without
@@ -146,6 +146,15 @@ class TestErrors:
         write_extxyz(data, [without(frame, "forces") for frame in clusters(12).frames])
         with pytest.raises(DataError, match=r"set normalisation\.scale to energy_std or a number in eV"):
             train_files(data, tmp_path / "run", architecture=TINY, training=SHORT)
+
+    def test_two_heads_for_replay(self, tmp_path: Path, data: Path) -> None:
+        with pytest.raises(DataError, match=r"architecture\.head fixes every frame"):
+            train_files(
+                data,
+                tmp_path / "run",
+                architecture=Pretrained(model="a.model", head="a"),
+                replay=ReplaySettings(data="old.xyz", head=1),
+            )
 
     def test_unknown_symbol(self, tmp_path: Path, data: Path) -> None:
         with pytest.raises(DataError, match="expected chemical symbols such as H, found 'ar'"):
