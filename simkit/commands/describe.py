@@ -6,15 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from simkit.commands.facts import print_facts, print_findings
 from simkit.commands.failures import require_file
-from simkit.commands.tables import print_table
 from simkit.errors import SimkitError
 
-ERROR_UNITS = {
-    "energy": ("mev_per_atom", "meV/atom"),
-    "forces": ("mev_per_ang", "meV/Å"),
-    "stress": ("mev_per_ang3", "meV/Å³"),
-}
 MODEL_SUFFIXES = (".simkit", ".model", ".safetensors", ".pt", ".pth")
 
 
@@ -38,60 +33,23 @@ def describe(path: Path, as_json: bool, cutoff: float | None) -> None:
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print_facts(title, facts)
+        findings = facts.pop("audit", None)
+        print_facts(title, _brief(facts))
+        if findings is not None:
+            print_findings(findings["findings"])
 
 
-def print_facts(title: str, facts: dict[str, Any]) -> None:
-    """Print facts by name; lists and nested facts are spelt out."""
-    rows = [(name.replace("_", " "), text) for name, text in _rows("", facts)]
-    if title:
-        print(title)
-    print_table("", ("", ""), rows)
-
-
-def print_errors(errors: dict[str, Any]) -> None:
-    """Print MAE and RMSE of each property, of the forces on each element, and where the errors are worst."""
-    rows = []
-    for name, (key, unit) in ERROR_UNITS.items():
-        if f"{name}_mae_{key}" in errors:
-            rows.append((name, *_number_cells(errors[f"{name}_mae_{key}"], errors[f"{name}_rmse_{key}"]), unit))
-    for symbol, values in errors.get("forces_by_element", {}).items():
-        cells = _number_cells(values["mae_mev_per_ang"], values["rmse_mev_per_ang"])
-        rows.append((f"  forces on {symbol}", *cells, "meV/Å"))
-    print_table(
-        f"{errors['frames']} frames, {errors['atoms']} atoms",
-        ("", "MAE", "RMSE", "unit"),
-        rows,
-        numbers=("MAE", "RMSE"),
-    )
+def _brief(facts: dict[str, Any]) -> dict[str, Any]:
+    """Without what only programs want to know of a model; --json prints everything."""
+    provenance = facts.get("provenance", {})
+    kept = {key: value for key, value in provenance.items() if key not in ("training", "statistics", "versions")}
+    brief = {key: value for key, value in facts.items() if key not in ("potential", "units", "numbers_stored")}
+    return brief | ({"provenance": kept} if provenance else {})
 
 
 def print_result(folder: Path) -> None:
     """Print the summary of a finished step."""
     print_facts("", _result(folder)["summary"])
-
-
-def _number_cells(*values: float) -> tuple[str, ...]:
-    return tuple(f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}" for value in values)
-
-
-def _rows(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in _rows(f"{prefix}.{key}".lstrip("."), inner)]
-    if isinstance(value, list) and value and all(isinstance(one, str) and len(one) > 20 for one in value):
-        return [(prefix, "\n".join(value))]
-    if isinstance(value, list):
-        text = ", ".join(_short(one) for one in value[:40])
-        return [(prefix, text + (f", ... ({len(value)} in all)" if len(value) > 40 else ""))]
-    return [] if value is None or value == "" else [(prefix, _short(value))]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_short(inner)}" for key, inner in value.items()) + "}"
-    return str(value).replace("[", r"\[")
 
 
 def _model_facts(path: Path) -> dict[str, Any]:
@@ -106,7 +64,7 @@ def _model_facts(path: Path) -> dict[str, Any]:
         "cutoff_ang": potential.cutoff,
         "parameters": sum(parameter.numel() for parameter in potential.parameters()),
         "dtype": facts["dtype"],
-        **{key: value for key, value in facts.items() if key not in ("potential", "elements", "dtype", "citations")},
+        **{key: value for key, value in facts.items() if key not in ("elements", "dtype", "citations")},
         "citations": facts["citations"],
     }
 
@@ -117,9 +75,9 @@ def _data_facts(path: Path, cutoff: float | None) -> dict[str, Any]:
     from simkit.datasets.statistics import compute_statistics
     from simkit.progress import Terminal
 
-    dataset = open_dataset(path)
-    facts = compute_statistics(dataset, cutoff, progress=Terminal()).to_dict()
-    return {**facts, "audit": audit(dataset)}
+    dataset, progress = open_dataset(path), Terminal()
+    statistics = compute_statistics(dataset, cutoff, progress=progress)
+    return {**statistics.to_dict(), "audit": audit(dataset, progress=progress).to_dict()}
 
 
 def _result(folder: Path) -> dict[str, Any]:

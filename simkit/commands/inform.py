@@ -16,7 +16,7 @@ import simkit
 
 def info(
     file: Annotated[Path, typer.Argument(help="Model file, data file, or folder of results.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
     cutoff: Annotated[float | None, typer.Option(help="For data: count neighbours within this distance (Å).")] = None,
 ) -> None:
     """Say what a file holds: a model, data (with an audit of its quality), or the results of a step."""

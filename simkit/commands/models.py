@@ -48,7 +48,7 @@ def evaluate(
     batch_atoms: BatchAtoms = None,
 ) -> None:
     """Print a model's errors on labelled frames: MAE and RMSE of energy, forces and stress."""
-    from simkit.commands.describe import print_errors
+    from simkit.commands.facts import print_errors
     from simkit.progress import Terminal
     from simkit.tasks.assess import assess_file
 
@@ -146,6 +146,6 @@ def _options(device: str, dtype: Dtype | None, batch_atoms: int | None = None) -
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    from simkit.commands.describe import print_facts
+    from simkit.commands.facts import print_facts
 
     print_facts("", {key: value for key, value in summary.items() if not isinstance(value, dict | list)})

@@ -17,11 +17,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
     Args:
         title: above the table, if not empty.
-        columns: headings.
+        columns: headings; none are shown if all are empty.
         rows: cells, which may hold rich's markup.
         numbers: headings of the columns that are aligned to the right.
     """
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    headed = any(columns)
+    frame = box.SIMPLE_HEAD if headed else None
+    table = Table(title=title or None, box=frame, show_header=headed, title_justify="left", pad_edge=not headed)
     right = set(numbers)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
