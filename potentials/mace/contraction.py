@@ -90,7 +90,7 @@ class SymmetricContraction(nn.Module):
 
 def symmetric_contraction(
     features: Float[Tensor, "atoms components channels"],
-    coefficients: Sequence[Sequence[Float[Tensor, "channels products monomials"]]],
+    coefficients: Sequence[Sequence[Float[Tensor, "channels _ _"]]],
     steps: Sequence[tuple[Tensor, Tensor]],
 ) -> Float[Tensor, "atoms products channels"]:
     """Evaluate polynomials of each atom's and channel's components, whose coefficients all atoms share.
