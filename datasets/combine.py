@@ -36,7 +36,7 @@ class Subset(Dataset):
         DataError: an index that the dataset does not have.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
         self.indices = np.asarray(indices, dtype=np.int64)
         if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < len(dataset):

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,9 +67,22 @@ class ExtxyzDataset(Dataset):
     def _detect(self, keys: LabelKeys) -> LabelKeys:
         every = max(1, len(self) // SAMPLE)
         try:
-            return detect_keys(keys, (self.atoms(i) for i in range(0, len(self), every)), str(self.path))
+            return detect_keys(keys, self._readable(range(0, len(self), every)), str(self.path))
         except DataError:
-            return detect_keys(keys, (self.atoms(i) for i in range(len(self))), str(self.path))
+            return detect_keys(keys, self._readable(range(len(self))), str(self.path))
+
+    def _readable(self, indices: range) -> Iterator[Atoms]:
+        """The frames that can be read, so that one damaged frame does not hide the others; an error if none can."""
+        problem: DataError | None = None
+        found = 0
+        for index in indices:
+            try:
+                yield self.atoms(index)
+                found += 1
+            except DataError as error:
+                problem = problem or error
+        if problem is not None and not found:
+            raise problem
 
     def __len__(self) -> int:
         return len(self.index.atoms)

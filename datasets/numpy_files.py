@@ -139,7 +139,7 @@ def read_npz(
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise DataError(f"{path}: damaged, truncated or unsafe npz file ({error}); copy it again") from error

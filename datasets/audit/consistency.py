@@ -76,7 +76,7 @@ def energy_force_slope(frames: Sequence[Frame], descriptors: Float[ndarray, "fra
 
     Args:
         frames: of the same atoms in the same order, with energies and forces; pairs with different cells or with a
-            displacement of more than 0.5 Å are left out.
+            displacement of more than 0.25 Å are left out.
         descriptors: of each frame; pairs are nearest neighbours in this space, and frames that follow one another.
     """
     changes, works = [], []
@@ -85,7 +85,7 @@ def energy_force_slope(frames: Sequence[Frame], descriptors: Float[ndarray, "fra
         if not bool((one.system.lattice == other.system.lattice).all()):
             continue
         displacement, forces = _aligned(one, other)
-        if np.abs(displacement).max() > 0.5:
+        if np.abs(displacement).max() > 0.25:
             continue
         works.append(-0.5 * float(((_forces(one) + forces) * displacement).sum()))
         changes.append(_energy(other) - _energy(one))

@@ -40,13 +40,13 @@ def crystals(count: int, seed: int = 0) -> list[Atoms]:
 def clusters(count: int, seed: int = 0) -> list[Atoms]:
     """Snapshots of a vibrating copper cluster of 13 atoms: neighbouring ones are similar."""
     from ase.cluster import Icosahedron
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
     from ase.md.verlet import VelocityVerlet
-    from ase.units import fs
+    from ase.units import fs, kB
 
     atoms = Icosahedron("Cu", 2)
     atoms.calc = EMT()
-    MaxwellBoltzmannDistribution(atoms, temperature_K=600, rng=np.random.default_rng(seed))
+    thermal = np.sqrt(atoms.get_masses()[:, None] * kB * 600)
+    atoms.set_momenta(thermal * np.random.default_rng(seed).normal(size=(13, 3)))
     dynamics = VelocityVerlet(atoms, 4 * fs)
     frames = []
     for _ in range(count):

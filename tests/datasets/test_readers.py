@@ -20,7 +20,7 @@ from simkit.datasets.hdf5 import write_hdf5
 from simkit.datasets.shards import write_shards
 from simkit.errors import DataError
 from simkit.units import BOHR, HARTREE, KBAR, KCAL_PER_MOL
-from tests.datasets.examples import crystals, dataset
+from tests.datasets.examples import crystals, dataset, labelled
 
 
 def assert_same(found, expected, tolerance=1e-7):
@@ -73,8 +73,6 @@ def test_formats_agree_and_survive_pickling(tmp_path, kind):
 
 def test_stress_is_the_strain_derivative(tmp_path):
     """Signs and units through a file: V σ:ε is the energy change under a small strain."""
-    from tests.datasets.examples import labelled
-
     atoms = crystals(1)[0]
     strain = np.array([[2e-4, 1e-4, 0], [1e-4, -1e-4, 3e-4], [0, 3e-4, 0]])
     energies = []
