@@ -61,7 +61,7 @@ def energy_parity(energy: Float[ndarray, "frames 2"], counts: Int[ndarray, " fra
         svg = as_svg(figure)
     return Figure(
         svg,
-        f"Parity plot of energies per atom of {len(values)} frames. {_errors_in_words(errors, 'meV/atom')}",
+        f"Parity plot of energies per atom of {len(values)} frames. {_errors_in_words(errors, 'meV/atom')}.",
         "Energies per atom, relative to the mean of the reference.",
     )
 
@@ -86,7 +86,7 @@ def forces_parity(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " a
         svg = as_svg(figure)
     return Figure(
         svg,
-        f"Parity plot of {errors.size} force components by element. {_errors_in_words(errors, 'meV/Å')}",
+        f"Parity plot of {errors.size} force components by element. {_errors_in_words(errors, 'meV/Å')}.",
         "Cartesian components of the forces.",
     )
 
@@ -165,12 +165,12 @@ def _diagonal(axes: Axes, values: Float[ndarray, "points 2"]) -> None:
 
 
 def _errors_in_words(errors: ndarray, unit: str) -> str:
-    return f"MAE {digits(float(np.abs(errors).mean()))} {unit}, RMSE {digits(float(np.sqrt(np.square(errors).mean())))} {unit}."
+    mae, rmse = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
+    return f"MAE {digits(float(mae))} {unit}, RMSE {digits(float(rmse))} {unit}"
 
 
 def _note_errors(axes: Axes, errors: ndarray, unit: str) -> None:
-    mae, rmse = np.abs(errors).mean(), np.sqrt(np.square(errors).mean())
     axes.text(
-        0.04, 0.96, f"MAE  {digits(float(mae))} {unit}\nRMSE {digits(float(rmse))} {unit}", transform=axes.transAxes, va="top",
+        0.04, 0.96, _errors_in_words(errors, unit).replace(", ", "\n"), transform=axes.transAxes, va="top",
         fontsize=8.5, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2},
     )  # fmt: skip
