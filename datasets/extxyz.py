@@ -172,14 +172,18 @@ def build_index(file: IO[bytes], path: Path) -> ExtxyzIndex:
         offsets.append(start)
         lines.append(number)
         counts.append(count)
-        for _ in range(count + 1):
+        columns = 0
+        for place in range(count + 1):
             row = next(reader, b"")
-            if not row:
+            # a last line without its end is whole if it has as many columns as the line of the atom before
+            if not row or (place > 1 and not row.endswith(b"\n") and len(row.split()) < columns):
                 raise DataError(
                     f"{path}: frame {len(counts) - 1} (line {lines[-1]}) should have {count} atoms, but the file ends "
                     f"at line {number}: it is truncated; copy it again or cut it before line {lines[-1]}"
                 )
             position, number = position + len(row), number + 1
+            if place == count - 1:
+                columns = len(row.split())
     if not counts:
         raise DataError(f"{path} is empty: expected at least one frame")
     return ExtxyzIndex(np.array([*offsets, position]), np.array(lines), np.array(counts))

@@ -52,8 +52,14 @@ def test_truncated_extxyz_names_frame_and_line(tmp_path):
     with pytest.raises(DataError, match=r"frame 2 \(line 13\) should have 4 atoms, but the file ends at line 17"):
         open_dataset(path)
     path.write_text("".join(lines)[:-20])
-    with pytest.raises(DataError, match=r"frame 2 \(line 13\) is not extended XYZ"):
+    with pytest.raises(DataError, match=r"frame 2 \(line 13\) should have 4 atoms"):
         open_dataset(path)
+    path.write_text("".join(lines).rstrip())
+    assert len(open_dataset(path)) == 3
+    lines[9] = "Cu nonsense\n"
+    path.write_text("".join(lines))
+    with pytest.raises(DataError, match=r"frame 1 \(line 7\) is not extended XYZ.*correct or remove it"):
+        open_dataset(path)[1]
 
 
 def test_garbage_in_extxyz_names_the_line(tmp_path):
