@@ -9,7 +9,9 @@ import pytest
 import torch
 
 import simkit
+from simkit.errors import MissingExtraError
 from simkit.training.log import read_log
+from simkit.training.processes import connect
 from tests.training.shared_steps import main
 
 ROOT = Path(simkit.__file__).parents[1]
@@ -33,3 +35,15 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
     rows = [read_log(tmp_path / name / "log.csv") for name in ("one", "two")]
     for first, second in zip(*rows, strict=True):
         assert {**first, "seconds": 0} == pytest.approx({**second, "seconds": 0}, rel=1e-9)
+
+
+def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(MissingExtraError, match=r"training needs the package 'lightning-fabric'.*simkit-sci\[train\]"):
+        connect()
+
+
+def test_steps_are_described_without_torch_and_fabric() -> None:
+    program = "import sys, simkit.workflow.steps.train; print({'torch', 'lightning_fabric'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "set()", done.stdout + done.stderr
