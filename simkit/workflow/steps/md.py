@@ -61,7 +61,7 @@ class MolecularDynamics(Step):
             device=context.device,
             progress=context.progress,
         )
-        if self.check is not None:
+        if self.check is not None and summary["steps"] > 0:
             target = context.folder / "check.csv"
             trajectory = context.folder / "trajectory.xyz"
             summary["check"] = check_file(
