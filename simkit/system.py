@@ -82,7 +82,7 @@ class System:
         return torch.where(self.pbc[:, :, None], self.cell, 0)
 
     def volume(self) -> Float[Tensor, " systems"]:
-        """Volume |det cell| in Å³ of systems that are periodic along all three axes, NaN for all others."""
+        """Volume ``|det(cell)|`` in Å³ of systems that are periodic along all three axes, NaN for all others."""
         volume = torch.linalg.det(self.cell).abs()
         return torch.where(self.pbc.all(1), volume, torch.nan)
 
