@@ -128,21 +128,22 @@ def write_shards(
         while done < len(dataset):
             last = min(done + frames_per_shard, len(dataset))
             name = f"shard-{len(manifest['shards']):05d}.lmdb"
-            encoded, atoms = [], []
-            for index in range(done, last):
-                frame = dataset[index]
-                if cutoff is not None and (frame.neighbours is None or frame.neighbours.cutoff < cutoff):
-                    frame = with_neighbours(frame, cutoff)
-                encoded.append(encode_frame(frame))
-                atoms.append(frame.system.n_atoms)
-                task.advance()
-            _write_shard(folder / name, encoded)
+            frames = [_prepared(dataset[index], cutoff) for index in range(done, last)]
+            atoms = [frame.system.n_atoms for frame in frames]
+            _write_shard(folder / name, [encode_frame(frame) for frame in frames])
             size = (folder / name).stat().st_size
             manifest["shards"].append({"name": name, "bytes": size, "atoms": atoms})
             manifest["complete"] = last == len(dataset)
             write_json(folder / MANIFEST, manifest)
+            task.advance(last - done)
             done = last
     return ShardDataset(folder)
+
+
+def _prepared(frame: Frame, cutoff: float | None) -> Frame:
+    if cutoff is None or (frame.neighbours is not None and frame.neighbours.cutoff >= cutoff):
+        return frame
+    return with_neighbours(frame, cutoff)
 
 
 def _start_manifest(dataset: Dataset, folder: Path, frames_per_shard: int, cutoff: float | None) -> dict[str, Any]:

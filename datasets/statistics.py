@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from ase.data import chemical_symbols
 
 from simkit.datasets.base import Dataset, Frame, require_finite_labels
+from simkit.datasets.reference_energies import energies_per_atom, fit_reference_energies
 from simkit.errors import DataError
 from simkit.graph import make_graph
 from simkit.neighbours import build_neighbours
@@ -178,17 +178,21 @@ def compute_statistics(
             task.advance()
     if not sums.frames and not sums.alone:
         raise DataError("expected at least one frame to compute statistics of, found none")
+    return _statistics(sums, cutoff, reference_energies or {})
+
+
+def _statistics(sums: _Sums, cutoff: float | None, given: Mapping[int, float]) -> Statistics:
     elements = tuple(sorted({*sums.elements, *sums.alone}))
-    fixed = {**sums.isolated, **(reference_energies or {})}
+    fixed = {**sums.isolated, **given}
     fitted, undetermined = fit_reference_energies(sums.compositions, fixed)
     references = {z: fixed[z] if z in fixed else fitted.get(z, 0.0) for z in elements}
     isolated = {z: "isolated atom" for z in sums.isolated}
     source = {
         **dict.fromkeys(elements, "least squares"),
         **isolated,
-        **dict.fromkeys(reference_energies or {}, "given"),
+        **dict.fromkeys(given, "given"),
     }
-    total, interaction = _per_atom(sums.compositions, {}), _per_atom(sums.compositions, references)
+    total, interaction = energies_per_atom(sums.compositions, {}), energies_per_atom(sums.compositions, references)
     return Statistics(
         frames=sums.frames,
         atoms=sums.atoms,
@@ -210,43 +214,3 @@ def compute_statistics(
         shortest_distance=sums.shortest if sums.centres else None,
         shortest_in=sums.shortest_in,
     )
-
-
-def fit_reference_energies(
-    compositions: Mapping[tuple[tuple[int, int], ...], list[float]], fixed: Mapping[int, float]
-) -> tuple[dict[int, float], tuple[int, ...]]:
-    """Least-squares energy of each element that is not fixed, and the elements for which it is not unique.
-
-    Args:
-        compositions: total energies in eV of the frames of each composition ((atomic number, count), ...).
-        fixed: known energies in eV.
-    """
-    free = sorted({z for composition in compositions for z, _ in composition} - set(fixed))
-    if not free:
-        return {}, ()
-    matrix = np.zeros((len(compositions), len(free)))
-    target = np.zeros(len(compositions))
-    for row, (composition, energies) in enumerate(compositions.items()):
-        weight = len(energies) ** 0.5
-        known = sum(count * fixed[z] for z, count in composition if z in fixed)
-        target[row] = weight * (float(np.mean(energies)) - known)
-        for z, count in composition:
-            if z not in fixed:
-                matrix[row, free.index(z)] = weight * count
-    _, singular, vh = np.linalg.svd(matrix, full_matrices=True)
-    rank = int((singular > 1e-9 * singular.max()).sum())
-    solution = np.linalg.lstsq(matrix, target, rcond=1e-9)[0]
-    ambiguous = np.abs(vh[rank:]).max(axis=0, initial=0.0) > 1e-6
-    undetermined = tuple(z for z, flag in zip(free, ambiguous, strict=True) if flag)
-    return dict(zip(free, solution.tolist(), strict=True)), undetermined
-
-
-def _per_atom(
-    compositions: Mapping[tuple[tuple[int, int], ...], list[float]], references: Mapping[int, float]
-) -> np.ndarray:
-    values = [np.zeros(0)]
-    for composition, energies in compositions.items():
-        atoms = sum(count for _, count in composition)
-        reference = sum(count * references.get(z, 0.0) for z, count in composition)
-        values.append((np.array(energies) - reference) / atoms)
-    return np.concatenate(values)

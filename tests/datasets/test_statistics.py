@@ -10,7 +10,8 @@ from ase.build import bulk
 
 from simkit.datasets.combine import MemoryDataset
 from simkit.datasets.files import open_dataset
-from simkit.datasets.statistics import compute_statistics, fit_reference_energies
+from simkit.datasets.reference_energies import fit_reference_energies
+from simkit.datasets.statistics import compute_statistics
 from simkit.errors import DataError
 from tests.datasets.examples import crystals, dataset
 
