@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -25,6 +26,9 @@ from simkit.workflow.machine import (
     SerialProfile,
     SubmititProfile,
 )
+
+GRACE = 30.0
+"""Seconds that a worker has to save its state after an interruption."""
 
 
 def open_executor(profile: Profile, folder: Path) -> AbstractContextManager[Executor]:
@@ -63,9 +67,19 @@ def _processes(profile: ProcessesProfile) -> Iterator[Executor]:
             yield pool
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
+            _end(set(multiprocessing.active_children()) - before)
             raise
+
+
+def _end(children: set[BaseProcess]) -> None:
+    """Ask processes to end, which lets a training save its state, and kill those that do not."""
+    for child in children:
+        child.terminate()
+    latest = time.monotonic() + GRACE
+    for child in children:
+        child.join(max(0.0, latest - time.monotonic()))
+        if child.is_alive():
+            child.kill()
 
 
 def _start_worker(threads: int) -> None:

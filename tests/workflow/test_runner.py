@@ -1,6 +1,9 @@
 import json
 import logging
+import multiprocessing
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -255,3 +258,28 @@ def test_toys_are_found_where_the_tests_put_them():
     import simkit_toys
 
     assert Path(simkit_toys.__file__).parent.name == "toys"
+
+
+class Interrupting(Recorder):
+    """Presses Ctrl-C as soon as a bar moves."""
+
+    def task(self, title, total, done=0):
+        super().task(title, total, done)
+        return InterruptingTask(self.bars[title])
+
+
+class InterruptingTask(Recorded):
+    def advance(self, parts=1, note=""):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+def test_ctrl_c_stops_the_processes_and_the_next_run_continues(plan):
+    text = "name: stop\nsteps:\n  a: {kind: number}\n  one: {kind: add, terms: [$a/number.txt], pause: PAUSE}\n"
+    text = text.replace("PAUSE", "0.5, training: {epochs: 8}")
+    planned = plan(text)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(planned, ProcessesProfile(executor="processes", workers=1, device="cpu"), Interrupting())
+    assert multiprocessing.active_children() == []
+    assert result(planned, "one") is None
+    assert run(planned)[0].succeeded
+    assert result(planned, "one")["summary"]["first_epoch"] > 0
