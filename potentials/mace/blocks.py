@@ -51,8 +51,7 @@ class Product(nn.Module):
 
     def forward(self, one_body: list[Tensor], skip: list[Tensor] | None, groups: ElementGroups) -> list[Tensor]:
         """One-body features and skip connection -> new features of each degree."""
-        groups = groups if self.element_weights else ElementGroups(torch.zeros_like(groups.index), 1)
-        products = self.symmetric_contractions(torch.cat(one_body, 1), groups)
+        products = self.symmetric_contractions(torch.cat(one_body, 1), groups if self.element_weights else None)
         features = self.linear(list(products.split([2 * degree + 1 for degree in self.degrees], 1)))
         for degree, block in enumerate(skip or []):
             features[degree] = features[degree] + block

@@ -14,7 +14,7 @@ from torch import Tensor
 def clebsch_gordan(l1: int, l2: int, l3: int) -> Float[Tensor, "m1 m2 m3"]:
     """Coefficients ``⟨l1 m1 l2 m2 | l3 m3⟩`` in the real basis, in float64: ``Σ_{m1 m2} C C' = δ`` for each l3.
 
-    The complex coefficients of Condon and Shortley, transformed by ``Y_complex = (-i)^l Q_l Y_real``, which makes all of
+    The complex coefficients of Condon and Shortley, transformed by ``Y_complex = (-i)^l Q_l Y_real``, which makes
     them real. If l1 + l2 + l3 is odd, the sign is such that the first coefficient that does not vanish is positive when
     the degrees are in ascending order: trained weights of MACE refer to these signs (e3nn's up to version 0.4.4).
     """

@@ -76,16 +76,16 @@ class SymmetricContraction(nn.Module):
         self.correlation = correlation
 
     def forward(
-        self, features: Float[Tensor, "atoms components channels"], groups: ElementGroups
+        self, features: Float[Tensor, "atoms components channels"], groups: ElementGroups | None
     ) -> Float[Tensor, "atoms products channels"]:
-        """Products of degree 0, 1, ... one after the other."""
+        """Products of degree 0, 1, ... one after the other; without groups all atoms use the first weights."""
         steps = [(self.get_buffer(f"parent_{n}"), self.get_buffer(f"last_{n}")) for n in range(2, self.correlation)]
 
         def of_element(rows: Tensor, element: int) -> Tensor:
             coefficients = [part.coefficients(element) for part in self.contractions]  # type: ignore[operator]
             return symmetric_contraction(rows, coefficients, steps)
 
-        return groups.apply(of_element, features)
+        return of_element(features, 0) if groups is None else groups.apply(of_element, features)
 
 
 def symmetric_contraction(
@@ -113,5 +113,5 @@ def symmetric_contraction(
         partial = linear.expand(-1, -1, atoms)
         for coefficient, power in zip(higher, powers, strict=False):
             partial = torch.baddbmm(partial, coefficient, power.transpose(0, 1))
-        outputs.append((partial.view(channels, -1, size, atoms) * by_channel).sum(2))
+        outputs.append((partial.view(channels, linear.shape[1] // size, size, atoms) * by_channel).sum(2))
     return torch.cat(outputs, 1).permute(2, 1, 0)

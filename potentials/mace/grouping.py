@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Int
@@ -10,34 +10,34 @@ from torch import Tensor
 
 
 class ElementGroups:
-    """Atoms grouped by element, computed once for all uses within an evaluation.
+    """Atoms grouped by element, once for all uses within an evaluation.
 
     Outside of compilation atoms are sorted by element and each present element's rows are treated together. Within
     :func:`torch.compile`, where sizes must not depend on data, every element's function sees all atoms and a mask
     selects.
 
     Args:
-        index: of each atom's element, from 0.
-        n_elements: number of elements of the model.
+        numbers: atomic number of each atom.
+        index: of each atom's element among ``elements``.
+        elements: atomic numbers of the model.
     """
 
-    def __init__(self, index: Int[Tensor, " atoms"], n_elements: int) -> None:
+    def __init__(self, numbers: Int[Tensor, " atoms"], index: Int[Tensor, " atoms"], elements: Sequence[int]) -> None:
         self.index = index
-        self.n_elements = n_elements
+        self.n_elements = len(elements)
         self.present: list[tuple[int, int]] | None = None
-        if torch.compiler.is_compiling() or n_elements == 1:
+        if torch.compiler.is_compiling():
             return
-        counts = torch.bincount(index, minlength=n_elements).tolist()
-        self.present = [(element, count) for element, count in enumerate(counts) if count]
+        counts = torch.bincount(numbers, minlength=max(elements) + 1).tolist()
+        position = {number: place for place, number in enumerate(elements)}
+        self.present = [(position[number], count) for number, count in enumerate(counts) if count]
         if len(self.present) > 1:
-            self.order = torch.argsort(index, stable=True)
+            self.order = torch.argsort(numbers, stable=True)
             self.inverse = torch.empty_like(self.order)
-            self.inverse[self.order] = torch.arange(len(index), device=index.device)
+            self.inverse[self.order] = torch.arange(len(numbers), device=numbers.device)
 
     def apply(self, function: Callable[[Tensor, int], Tensor], rows: Tensor) -> Tensor:
         """``function(rows of one element, its index)`` for every element, in the order of the atoms."""
-        if self.n_elements == 1:
-            return function(rows, 0)
         if self.present is None:
             return self._masked(function, rows)
         if len(self.present) <= 1:
@@ -47,11 +47,12 @@ class ElementGroups:
         return torch.cat(results)[self.inverse]
 
     def _masked(self, function: Callable[[Tensor, int], Tensor], rows: Tensor) -> Tensor:
-        total: Tensor | None = None
-        for element in range(self.n_elements):
+        total = function(rows, 0)
+        total = torch.where(self._mask(0, total), total, 0)
+        for element in range(1, self.n_elements):
             values = function(rows, element)
-            mask = (self.index == element).view(-1, *[1] * (values.dim() - 1))
-            part = torch.where(mask, values, 0)
-            total = part if total is None else total + part
-        assert total is not None
+            total = total + torch.where(self._mask(element, values), values, 0)
         return total
+
+    def _mask(self, element: int, values: Tensor) -> Tensor:
+        return (self.index == element).view(-1, *[1] * (values.dim() - 1))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from simkit.graph import Graph
-from simkit.potential import AtomicOutput, Capabilities, Potential
+from simkit.potential import AtomicOutput, Capabilities, Potential, require_elements
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
 from simkit.potentials.mace.architecture import build_interaction, check_architecture
 from simkit.potentials.mace.blocks import NodeEmbedding, Product, ScaleShift
@@ -24,6 +24,7 @@ from simkit.potentials.mace.readout import Gate, LinearReadout, NonLinearReadout
 from simkit.potentials.radial import DistanceTransform, RadialBasis
 from simkit.potentials.zbl import CITATION as ZBL_CITATION
 from simkit.potentials.zbl import ZBLRepulsion
+from simkit.system import System
 
 CITATIONS = (
     "I. Batatia, D. P. Kovács, G. N. C. Simm, C. Ortner, G. Csányi, Adv. Neural Inf. Process. Syst. 35 (2022), "
@@ -171,7 +172,7 @@ class MACE(Potential):
         """Energy of each atom; features are the scalars of all layers."""
         system = graph.system
         index = self.element_index(system.numbers)
-        groups = ElementGroups(index, len(self.capabilities.elements))
+        groups = self._groups(system, index)
         head = self._heads(graph)
         edges = Edges(graph.centre, graph.neighbour, -graph.vectors).padded(system.n_atoms)
         given, repulsion = self._edge_features(edges, system.numbers)
@@ -188,6 +189,13 @@ class MACE(Potential):
         if repulsion is not None and self.zbl == "outside":
             energies = energies + repulsion
         return AtomicOutput(self.reference_energies(index, head) + energies, torch.cat(scalars, 1))
+
+    def _groups(self, system: System, index: Int[Tensor, " atoms"]) -> ElementGroups:
+        try:
+            return ElementGroups(system.numbers, index, self.capabilities.elements)
+        except KeyError:
+            require_elements(self, system)
+            raise
 
     def _heads(self, graph: Graph) -> Int[Tensor, " atoms"]:
         system = graph.system

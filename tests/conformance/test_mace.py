@@ -1,0 +1,56 @@
+"""MACE passes the battery, in every kind of interaction block."""
+
+from typing import Any
+
+from ase.data import covalent_radii
+
+from simkit.potential import Potential
+from simkit.potentials.mace import MACE
+from tests.conformance.battery import Battery
+
+SMALL: dict[str, Any] = {
+    "elements": (1, 6, 8),
+    "cutoff": 3.2,
+    "hidden_irreps": "4x0e+4x1o",
+    "max_ell": 2,
+    "n_radial": 4,
+    "radial_mlp": (8,),
+    "average_neighbours": 4.0,
+    "reference_energies": [[-13.6, -1027.6, -2041.8]],
+    "shift": 0.1,
+}
+
+
+class TestResidual(Battery):
+    def potential(self) -> MACE:
+        return MACE(**SMALL)
+
+
+class TestAgnosticFirst(Battery):
+    """Of three layers, with features up to degree 2 and products of different order."""
+
+    def potential(self) -> MACE:
+        arguments = {**SMALL, "hidden_irreps": "3x0e+3x1o+3x2e", "layers": 3, "correlation": (3, 2, 1)}
+        return MACE(**arguments, first_interaction="agnostic", radial_basis="gaussian")
+
+
+class TestDensityRepulsion(Battery):
+    """With the distance transform and the nuclear repulsion of foundation models."""
+
+    spacing = 1.3
+
+    def potential(self) -> MACE:
+        blocks: dict[str, Any] = {"first_interaction": "density", "interaction": "density_residual"}
+        return MACE(**SMALL, **blocks, zbl="inside", distance_transform="agnesi", scale=0.8)
+
+    def crossings(self, model: Potential, pair: tuple[int, int]) -> list[float]:
+        return [float(covalent_radii[list(pair)].sum()), model.cutoff]
+
+
+class TestNonLinear(Battery):
+    def potential(self) -> MACE:
+        blocks: dict[str, Any] = {"first_interaction": "residual_nonlinear", "interaction": "residual_nonlinear"}
+        model = MACE(**SMALL, **blocks, apply_cutoff=False, distance_transform="soft", element_weights=False)
+        for block in model.interactions:
+            block.beta.data.fill_(0.5)
+        return model
