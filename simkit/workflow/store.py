@@ -37,7 +37,7 @@ def is_finished(folder: Path, address: str, produces: Iterable[str]) -> bool:
 
 def is_begun(folder: Path) -> bool:
     """Whether a step has left something in its folder to continue from."""
-    return folder.is_dir() and any(path.name not in (LOCK, LOG) for path in folder.iterdir())
+    return folder.is_dir() and any(path.name not in (LOCK, LOG, EVENTS) for path in folder.iterdir())
 
 
 def discard(folder: Path) -> None:

@@ -210,6 +210,7 @@ steps:
     assert set(report.finished) == {"a", "one", "two", "page"}
     assert report.failed == {"bad": "ZeroDivisionError: division by zero"}
     assert result(planned, "two")["summary"]["sum"] == 4
+    assert result(planned, "two")["timings"]["continued"] is False
     page = result(planned, "page")["summary"]
     assert page["pid"] != os.getpid()
     assert page["threads"] == str(max(1, (os.cpu_count() or 1) // 2))
