@@ -65,9 +65,9 @@ def temperature(log: Table, target: float | None) -> Figure:
     mean = np.cumsum(values) / np.arange(1, len(values) + 1)
     with canvas() as (figure, axes):
         axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
-        axes.plot(time, mean, color=VERMILLION, label="mean up to this time")
+        axes.plot(time, mean, color=VERMILLION, label="running mean")
         if target is not None:
-            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"thermostat, {target:g} K")
+            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"target {target:g} K")
         axes.set_xlabel("time (ps)")
         axes.set_ylabel("temperature (K)")
         axes.set_ylim(0, 1.25 * values.max())

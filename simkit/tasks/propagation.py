@@ -109,9 +109,9 @@ def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) 
     atoms.set_momenta(widths[:, None] * rng.standard_normal((len(atoms), 3)))
     if atoms.constraints or len(atoms) == 1:
         return
-    Stationary(atoms)
+    Stationary(atoms, preserve_temperature=False)
     if not atoms.pbc.any() and len(atoms) > 2:
-        ZeroRotation(atoms)
+        ZeroRotation(atoms, preserve_temperature=False)
 
 
 class _Run:
@@ -180,7 +180,14 @@ class _Run:
         settings, atoms = self.settings, self.atoms
         if step % settings.log_every == 0:
             potential, kinetic = float(atoms.get_potential_energy()), float(atoms.get_kinetic_energy())
-            row = (step, step * settings.timestep, potential, kinetic, potential + kinetic, temperature(atoms))
+            row = (
+                step,
+                step * settings.timestep,
+                potential,
+                kinetic,
+                potential + kinetic,
+                temperature(atoms, settings.ensemble),
+            )
             self.log.write(csv_row(row))
         if step % settings.save_every == 0:
             frame = self._snapshot()
@@ -193,15 +200,14 @@ class _Run:
         energy, forces = self.atoms.get_potential_energy(), self.atoms.get_forces()
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             return f"At step {step} the energy or a force is not a finite number. {REMEDY}"
-        now = temperature(self.atoms)
+        now = temperature(self.atoms, self.settings.ensemble)
         if now > self.settings.max_temperature:
             return f"At step {step} the temperature reached {now:.0f} K. {REMEDY}"
         return None
 
     def _note(self) -> str:
-        return (
-            f"T={temperature(self.atoms):.0f} K  E={self.atoms.get_potential_energy():.4f} eV  {self.speed:.2f} ns/day"
-        )
+        now = temperature(self.atoms, self.settings.ensemble)
+        return f"T={now:.0f} K  E={self.atoms.get_potential_energy():.4f} eV  {self.speed:.2f} ns/day"
 
 
 REMEDY = (
@@ -217,14 +223,29 @@ def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) 
         return VelocityVerlet(atoms, timestep)
     if settings.ensemble == "bussi":
         constant = settings.time_constant * units.fs
-        return Bussi(atoms, timestep, temperature_K=settings.temperature, taut=constant, rng=rng)
+        bussi = Bussi(atoms, timestep, temperature_K=settings.temperature, taut=constant, rng=rng)
+        bussi.ndof = degrees_of_freedom(atoms, "bussi")
+        bussi.target_kinetic_energy = 0.5 * bussi.temp * bussi.ndof
+        return bussi
     friction = settings.friction / units.fs
     return Langevin(atoms, timestep, temperature_K=settings.temperature, friction=friction, rng=rng, fixcm=False)
 
 
-def temperature(atoms: Atoms) -> float:
-    """Kinetic temperature ``2 K / (f k_B)`` in K; f counts the components of the momenta that are not constrained."""
-    return float(atoms.get_temperature())
+def degrees_of_freedom(atoms: Atoms, ensemble: Ensemble) -> int:
+    """Number of free components of the momenta: 3N less the constrained ones.
+
+    Without Langevin's noise, the total momentum and (of molecules) the angular momentum do not count either: they are
+    conserved, and zero from the start.
+    """
+    free = int(atoms.get_number_of_degrees_of_freedom())
+    if ensemble == "langevin" or atoms.constraints or len(atoms) == 1:
+        return free
+    return free - 3 if atoms.pbc.any() or len(atoms) == 2 else free - 6
+
+
+def temperature(atoms: Atoms, ensemble: Ensemble) -> float:
+    """Kinetic temperature ``2 K / (f k_B)`` in K, with the f of :func:`degrees_of_freedom`."""
+    return float(2 * atoms.get_kinetic_energy() / (degrees_of_freedom(atoms, ensemble) * units.kB))
 
 
 def _check(settings: Dynamics) -> None:

@@ -2,16 +2,18 @@ import json
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.harmonic import SpringCalculator
+from ase.constraints import FixAtoms
 from ase.io import read
 
 from simkit.errors import SimkitError
 from simkit.progress import Progress, Silent
 from simkit.tasks.energetics import linear_drift, read_table
-from simkit.tasks.propagation import Dynamics, propagate
+from simkit.tasks.propagation import Dynamics, degrees_of_freedom, draw_velocities, propagate, temperature
 
 
 class Interrupted(Exception):
@@ -84,6 +86,22 @@ def test_thermostats_sample_the_temperature_of_independent_oscillators(tmp_path,
     )
     # 324 oscillators: the standard error of the mean over about ten independent times is below 3 %
     assert summary["mean_temperature_k"] == pytest.approx(300, rel=0.1)
+
+
+def test_conserved_momenta_do_not_count_in_the_temperature(tmp_path):
+    water = molecule("H2O")
+    gas = Atoms("Ar8", np.eye(8, 3) * 50, cell=[99] * 3, pbc=True)
+    assert [degrees_of_freedom(water, name) for name in ("nve", "bussi", "langevin")] == [3, 3, 9]
+    assert [degrees_of_freedom(gas, name) for name in ("nve", "bussi", "langevin")] == [21, 21, 24]
+    water.set_constraint(FixAtoms([0]))
+    assert degrees_of_freedom(water, "nve") == 6
+    free = molecule("CH3CH2OH")
+    draws = []
+    for seed in range(200):
+        draw_velocities(free, 300.0, np.random.default_rng(seed))
+        draws.append(temperature(free, "nve"))
+    # the mean of 200 draws with 21 degrees of freedom each has a relative standard error of 2.2 %
+    assert np.mean(draws) == pytest.approx(300, rel=0.07)
 
 
 @pytest.mark.parametrize("ensemble", ["nve", "langevin", "bussi"])
