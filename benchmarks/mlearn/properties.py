@@ -1,0 +1,125 @@
+"""Elastic constants and equation of state of a trained potential beside DFT.
+
+    python -P benchmarks/mlearn/properties.py MODEL STRAINED.xyz
+
+STRAINED.xyz is the training file: its perfect crystals with strained cells carry DFT stresses. C11 and C12 are slopes of
+cubic fits to the stress under uniaxial strain, C44 of the shear stress under shear, at zero strain, for the reference and
+for the model on the same cells. The model's lattice constant and bulk modulus come from a Birch-Murnaghan fit to its own
+energies; the reference lattice constant is that of the unstrained axes, the reference bulk modulus (C11 + 2 C12)/3.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.eos import EquationOfState
+
+import simkit
+from simkit.datasets.base import Dataset
+from simkit.datasets.files import open_dataset
+from simkit.units import GPA
+
+LARGEST_FORCE = 1e-3  # eV/Å: crystals whose atoms sit on their sites
+
+
+@dataclass(frozen=True)
+class Point:
+    """One strained perfect crystal: strain (symmetric, about the unstrained cell) and stresses in GPa."""
+
+    strain: np.ndarray
+    reference: np.ndarray
+    model: np.ndarray
+    atoms: Atoms
+
+
+def perfect_crystals(dataset: Dataset) -> list[tuple[Atoms, np.ndarray]]:
+    found = []
+    for frame in dataset:
+        forces, stress = frame.labels.forces, frame.labels.stress
+        if forces is not None and stress is not None and float(forces.abs().max()) < LARGEST_FORCE:
+            found.append((frame.system.to_ase()[0], stress[0].double().numpy()))
+    return found
+
+
+def unstrained_length(crystals: list[tuple[Atoms, np.ndarray]]) -> float:
+    """The length of lattice vector that most cells share."""
+    lengths = np.round(np.concatenate([atoms.cell.lengths() for atoms, _ in crystals]), 3)
+    values, counts = np.unique(lengths, return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def points(crystals: list[tuple[Atoms, np.ndarray]], calculator: simkit.Calculator) -> list[Point]:
+    length = unstrained_length(crystals)
+    made = []
+    for atoms, reference in crystals:
+        gradient = atoms.cell.array / length - np.eye(3)
+        atoms.calc = calculator
+        model = atoms.get_stress(voigt=False)
+        made.append(Point(0.5 * (gradient + gradient.T), reference / GPA, model / GPA, atoms))
+    return made
+
+
+def slope(strain: list[float], stress: list[float]) -> float:
+    return float(np.polynomial.Polynomial.fit(strain, stress, 3).convert().coef[1])
+
+
+def elastic_constants(data: list[Point], source: str) -> dict[str, float]:
+    """C11, C12, C44 in GPa of a cubic crystal."""
+    normal: list[tuple[float, float, float]] = []
+    shear: list[tuple[float, float]] = []
+    for point in data:
+        stress = getattr(point, source)
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            rest = point.strain.copy()
+            rest[i, i] = 0
+            if np.abs(rest).max() < 1e-3:
+                normal.append((point.strain[i, i], stress[i, i], 0.5 * (stress[j, j] + stress[k, k])))
+            rest = point.strain.copy()
+            rest[i, j] = rest[j, i] = 0
+            if np.abs(rest).max() < 6e-3 and abs(point.strain[i, j]) > 1e-4:
+                shear.append((2 * point.strain[i, j], stress[i, j]))
+    strain, parallel, across = (list(column) for column in zip(*normal, strict=True))
+    engineering, shear_stress = (list(column) for column in zip(*shear, strict=True))
+    return {
+        "C11": slope(strain, parallel),
+        "C12": slope(strain, across),
+        "C44": slope(engineering, shear_stress),
+    }
+
+
+def equation_of_state(crystal: Atoms, length: float, calculator: simkit.Calculator) -> tuple[float, float]:
+    """Length of the cell in Å and bulk modulus in GPa."""
+    volumes, energies = [], []
+    for factor in np.linspace(0.97, 1.03, 9):
+        atoms = crystal.copy()
+        atoms.set_cell(np.eye(3) * length * factor, scale_atoms=True)
+        atoms.calc = calculator
+        volumes.append(atoms.get_volume())
+        energies.append(atoms.get_potential_energy())
+    volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
+    return volume ** (1 / 3), modulus / GPA
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("strained")
+    arguments = parser.parse_args()
+    calculator = simkit.Calculator(arguments.model, dtype="float64")
+    crystals = perfect_crystals(open_dataset(arguments.strained))
+    length = unstrained_length(crystals)
+    data = points(crystals, calculator)
+    reference, model = elastic_constants(data, "reference"), elastic_constants(data, "model")
+    reference["B"] = (reference["C11"] + 2 * reference["C12"]) / 3
+    fitted, model["B"] = equation_of_state(crystals[0][0], length, calculator)
+    print(f"{len(data)} strained perfect crystals")
+    print("quantity   DFT      model    difference")
+    for name in ("C11", "C12", "C44", "B"):
+        difference = model[name] / reference[name] - 1
+        print(f"{name:4} GPa  {reference[name]:7.1f}  {model[name]:7.1f}  {100 * difference:+6.1f} %")
+    print(f"cell Å    {length:7.3f}  {fitted:7.3f}  {100 * (fitted / length - 1):+6.2f} %")
+
+
+if __name__ == "__main__":
+    main()
