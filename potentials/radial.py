@@ -138,7 +138,7 @@ def covalent_radius_table() -> Float[Tensor, " numbers"]:
     return torch.as_tensor(covalent_radii, dtype=torch.float64)
 
 
-def radial_basis(name: RadialBasis, cutoff: float, size: int) -> BesselBasis | GaussianBasis | ChebyshevBasis:
+def radial_basis(name: str, cutoff: float, size: int) -> BesselBasis | GaussianBasis | ChebyshevBasis:
     """A basis by its name.
 
     Raises:
@@ -153,7 +153,7 @@ def radial_basis(name: RadialBasis, cutoff: float, size: int) -> BesselBasis | G
     raise SimkitError(f"expected a radial basis among bessel, gaussian, chebyshev; found {name!r}")
 
 
-def distance_transform(name: DistanceTransform) -> AgnesiTransform | SoftTransform:
+def distance_transform(name: str) -> AgnesiTransform | SoftTransform:
     """A transform of distances by its name.
 
     Raises:

@@ -1,5 +1,6 @@
 """MACE: higher-order equivariant message passing."""
 
+from simkit.potentials.mace.elements import with_elements
 from simkit.potentials.mace.model import MACE
 
-__all__ = ["MACE"]
+__all__ = ["MACE", "with_elements"]

@@ -62,12 +62,16 @@ class ElementLinear(nn.Module):
 
     def forward(self, features: list[Tensor], groups: ElementGroups) -> list[Tensor]:
         """Map each degree with the matrices of each atom's element."""
-        arrays = self.weight.split([a * z * b for a, z, b in self.shapes])
         outputs = []
-        for x, array, (a, z, b) in zip(features, arrays, self.shapes, strict=False):
-            matrices = array.view(a, z, b).transpose(0, 1) * (a * z) ** -0.5
-            outputs.append(groups.apply(lambda rows, element, m=matrices: rows @ m[element], x))
+        for x, matrices, (a, z, _) in zip(features, self.by_element(), self.shapes, strict=False):
+            scaled = matrices * (a * z) ** -0.5
+            outputs.append(groups.apply(lambda rows, element, m=scaled: rows @ m[element], x))
         return outputs
+
+    def by_element(self) -> list[Float[Tensor, "elements inputs outputs"]]:
+        """The matrices of each degree, not normalised."""
+        arrays = self.weight.split([a * z * b for a, z, b in self.shapes])
+        return [array.view(shape).transpose(0, 1) for array, shape in zip(arrays, self.shapes, strict=True)]
 
 
 class RadialNetwork(nn.Module):

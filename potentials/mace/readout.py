@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -40,7 +41,7 @@ class NonLinearReadout(nn.Module):
         gate: nonlinearity g; c normalises its second moment.
     """
 
-    def __init__(self, channels: int, width: int, n_heads: int, gate: Gate) -> None:
+    def __init__(self, channels: int, width: int, n_heads: int, gate: str) -> None:
         super().__init__()
         self.n_heads = n_heads
         self.gate, self.norm = _gate(gate)
@@ -59,7 +60,7 @@ class NonLinearReadout(nn.Module):
         return self.linear_2([hidden])[0]
 
 
-def _gate(name: Gate):
+def _gate(name: str) -> tuple[Callable[[Tensor], Tensor], float]:
     if name == "silu":
         return functional.silu, SILU_NORM
     functions = {"tanh": torch.tanh, "abs": torch.abs}
