@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from math import factorial, sqrt
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -54,11 +55,11 @@ def _condon_shortley(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
 
 def _real_to_complex(degree: int) -> Complex[Tensor, "complex real"]:
     """Unitary matrix from real to complex harmonics, with the phase ``(-i)^l``."""
-    q = torch.zeros(2 * degree + 1, 2 * degree + 1, dtype=torch.complex128)
+    q = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
     q[degree, degree] = 1
     for m in range(1, degree + 1):
         q[degree - m, degree + m] = sqrt(0.5)
         q[degree - m, degree - m] = -1j * sqrt(0.5)
         q[degree + m, degree + m] = (-1) ** m * sqrt(0.5)
         q[degree + m, degree - m] = 1j * (-1) ** m * sqrt(0.5)
-    return (-1j) ** degree * q
+    return torch.as_tensor((-1j) ** degree * q)

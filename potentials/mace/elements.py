@@ -55,10 +55,9 @@ def with_elements(
 @torch.no_grad()
 def _copy(old: MACE, new: MACE, rows: list[tuple[int, int]]) -> None:
     sources, targets = _element_tensors(old), _element_tensors(new)
-    state = new.state_dict()
-    for name, value in old.state_dict().items():
-        if name not in sources and name != "reference_energies.values":
-            state[name].copy_(value)
+    kept = {*sources, "reference_energies.values"}
+    shared = {name: value for name, value in old.state_dict().items() if name not in kept}
+    new.load_state_dict({**new.state_dict(), **shared})
     here, there = (list(places) for places in zip(*rows, strict=True))
     growth = len(new.capabilities.elements) / len(old.capabilities.elements)
     for name, arrays in sources.items():

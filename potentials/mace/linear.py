@@ -6,7 +6,9 @@ below is one matrix product.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -65,7 +67,7 @@ class ElementLinear(nn.Module):
         outputs = []
         for x, matrices, (a, z, _) in zip(features, self.by_element(), self.shapes, strict=False):
             scaled = matrices * (a * z) ** -0.5
-            outputs.append(groups.apply(lambda rows, element, m=scaled: rows @ m[element], x))
+            outputs.append(groups.apply(partial(_product, scaled), x))
         return outputs
 
     def by_element(self) -> list[Float[Tensor, "elements inputs outputs"]]:
@@ -74,7 +76,11 @@ class ElementLinear(nn.Module):
         return [array.view(shape).transpose(0, 1) for array, shape in zip(arrays, self.shapes, strict=True)]
 
 
-class RadialNetwork(nn.Module):
+def _product(matrices: Tensor, rows: Tensor, element: int) -> Tensor:
+    return rows @ matrices[element]
+
+
+class RadialNetwork(nn.Sequential):
     """Perceptron without biases: ``x → c·silu(x W/√in)`` for each hidden layer, ``x W/√in`` for the last; 0 → 0.
 
     Args:
@@ -82,25 +88,20 @@ class RadialNetwork(nn.Module):
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.depth = len(widths) - 1
-        for index, (a, b) in enumerate(pairwise(widths)):
-            self.add_module(f"layer{index}", _Weight(a, b))
-
-    def forward(self, x: Float[Tensor, "edges inputs"]) -> Float[Tensor, "edges outputs"]:
-        """Values for each edge."""
-        for index in range(self.depth):
-            weight = self.get_submodule(f"layer{index}").weight
-            x = x @ (weight * weight.shape[0] ** -0.5)
-            if index < self.depth - 1:
-                x = functional.silu(x) * SILU_NORM
-        return x
+        last = len(widths) - 2
+        layers = [_Layer(a, b, index < last) for index, (a, b) in enumerate(pairwise(widths))]
+        super().__init__(OrderedDict((f"layer{index}", layer) for index, layer in enumerate(layers)))
 
 
-class _Weight(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+class _Layer(nn.Module):
+    def __init__(self, inputs: int, outputs: int, activated: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(inputs, outputs))
+        self.activated = activated
+
+    def forward(self, x: Float[Tensor, "edges inputs"]) -> Float[Tensor, "edges outputs"]:
+        x = x @ (self.weight * self.weight.shape[0] ** -0.5)
+        return functional.silu(x) * SILU_NORM if self.activated else x
 
 
 class NormalisedNetwork(nn.Module):

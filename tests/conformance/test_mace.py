@@ -21,21 +21,27 @@ SMALL: dict[str, Any] = {
 }
 
 
+class Uncompiled(Battery):
+    """Without compilation, which takes long and is tested with one kind of block."""
+
+    test_compiled = None
+
+
 class TestResidual(Battery):
     def potential(self) -> MACE:
         return MACE(**SMALL)
 
 
-class TestAgnosticFirst(Battery):
+class TestAgnosticFirst(Uncompiled):
     """Of three layers, with features up to degree 2 and products of different order."""
 
     def potential(self) -> MACE:
-        arguments = {**SMALL, "hidden_irreps": "3x0e+3x1o+3x2e", "layers": 3, "correlation": (3, 2, 1)}
+        arguments = {**SMALL, "hidden_irreps": "2x0e+2x1o+2x2e", "layers": 3, "correlation": (3, 2, 1)}
         return MACE(**arguments, first_interaction="agnostic", radial_basis="gaussian")
 
 
-class TestDensityRepulsion(Battery):
-    """With the distance transform and the nuclear repulsion of foundation models."""
+class TestDensityRepulsion(Uncompiled):
+    """With distance transform and the nuclear repulsion of foundation models."""
 
     spacing = 1.3
 
@@ -47,7 +53,7 @@ class TestDensityRepulsion(Battery):
         return [float(covalent_radii[list(pair)].sum()), model.cutoff]
 
 
-class TestNonLinear(Battery):
+class TestNonLinear(Uncompiled):
     def potential(self) -> MACE:
         blocks: dict[str, Any] = {"first_interaction": "residual_nonlinear", "interaction": "residual_nonlinear"}
         model = MACE(**SMALL, **blocks, apply_cutoff=False, distance_transform="soft", element_weights=False)
