@@ -32,6 +32,7 @@ from torch import Tensor
 import simkit
 from simkit.errors import ModelFileError
 from simkit.files import atomic_path
+from simkit.floating import floating_type
 from simkit.potential import Potential
 from simkit.potentials.catalogue import build
 from simkit.potentials.default_dtype import default_dtype
@@ -89,7 +90,7 @@ def load_model(
     path: str | os.PathLike[str],
     *,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     head: str | None = None,
 ) -> Potential:
     """Read a potential from a simkit model file or from a ``.model`` file of mace-torch; the content tells which.
@@ -97,12 +98,13 @@ def load_model(
     Args:
         path: file to read.
         device: where to put the potential.
-        dtype: floating-point type to compute in; that of the file by default. Reference energies stay float64.
+        dtype: type to compute in, such as ``"float64"``; that of the file by default. Reference energies stay float64.
         head: level of theory to use, for potentials trained on several.
 
     Raises:
         ModelFileError: a missing, damaged, unsupported or hostile file; the message says what was found.
     """
+    dtype = floating_type(dtype)
     if detect_format(path) is Format.MACE_TORCH:
         from simkit.potentials.mace_torch import read_mace_torch
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate, hessian_vector_product, require_separated
+from simkit.floating import floating_type
 from simkit.neighbours import NeighbourList, Neighbours
 from simkit.potential import Potential, require_elements
 from simkit.system import System
@@ -37,7 +38,7 @@ class Calculator(ase_calculator.Calculator):
     Args:
         model: a potential, or the path of a model file (simkit's own or mace-torch's).
         device: torch device, e.g. ``"cuda"``; default: where the potential is, the CPU for a file.
-        dtype: ``torch.float64`` or ``torch.float32``; default: the potential's own. Results are always float64.
+        dtype: ``"float64"`` or ``"float32"``, or torch's types; default: the potential's own. Results: float64.
         skin: distance in Å beyond the cutoff that the neighbour list covers, so that it is rebuilt only now and then.
         head: level of theory, for potentials trained on several.
         minimum_distance: in Å; atoms closer than this are an error, because learned potentials have seen none.
@@ -53,13 +54,13 @@ class Calculator(ase_calculator.Calculator):
         model: Potential | str | os.PathLike[str],
         *,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         skin: float = 0.5,
         head: str | None = None,
         minimum_distance: float = 0.1,
     ) -> None:
         super().__init__()
-        self.potential = _own_copy(model, device, dtype, head)
+        self.potential = _own_copy(model, device, floating_type(dtype), head)
         self.minimum_distance = minimum_distance
         self.parameters.update(
             model=self.potential.kind if isinstance(model, Potential) else os.fspath(model),

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-import torch
 from ase.calculators.calculator import Calculator as AseCalculator
 
 from simkit.calculator import Calculator
@@ -15,18 +14,6 @@ from simkit.potential import Potential
 from simkit.potentials.model_file import load_model
 
 T = TypeVar("T")
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
-
-
-def floating_type(name: str | None) -> torch.dtype | None:
-    """The torch type of a name; None (a model's own) stays None.
-
-    Raises:
-        SimkitError: neither float64 nor float32.
-    """
-    if name is not None and name not in DTYPES:
-        raise SimkitError(f"expected dtype float64 or float32, found {name}")
-    return None if name is None else DTYPES[name]
 
 
 def open_model(
@@ -37,7 +24,7 @@ def open_model(
     Raises:
         ModelFileError: no such file, or one that holds no model that is supported.
     """
-    potential = load_model(path, device=device, dtype=floating_type(dtype), head=head)
+    potential = load_model(path, device=device, dtype=dtype, head=head)
     return potential.requires_grad_(False)
 
 
@@ -45,7 +32,7 @@ def model_calculator(
     path: str | os.PathLike[str], *, device: str = "cpu", dtype: str | None = None, head: str | None = None
 ) -> AseCalculator:
     """A model file as an ASE calculator."""
-    return Calculator(path, device=device, dtype=floating_type(dtype), head=head)
+    return Calculator(path, device=device, dtype=dtype, head=head)
 
 
 def grouped_by_atoms(items: Iterable[T], count: Callable[[T], int], budget: int) -> Iterator[list[T]]:
