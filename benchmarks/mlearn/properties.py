@@ -2,10 +2,11 @@
 
     python -P benchmarks/mlearn/properties.py MODEL STRAINED.xyz
 
-STRAINED.xyz is the training file: its perfect crystals with strained cells carry DFT stresses. C11 and C12 are slopes of
-cubic fits to the stress under uniaxial strain, C44 of the shear stress under shear, at zero strain, for the reference and
-for the model on the same cells. The model's lattice constant and bulk modulus come from a Birch-Murnaghan fit to its own
-energies; the reference lattice constant is that of the unstrained axes, the reference bulk modulus (C11 + 2 C12)/3.
+STRAINED.xyz is the training file: its crystals with strained cells and atoms on their sites carry DFT stresses. C11 and
+C12 are slopes of cubic fits to the stress under uniaxial strain, C44 (clamped ions) of the shear stress under shear, at
+zero strain, for the reference and for the model on the same cells. The model's lattice constant and bulk modulus come
+from a Birch-Murnaghan fit to its own energies; the reference lattice constant is that of the unstrained axes, the
+reference bulk modulus (C11 + 2 C12)/3.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from simkit.datasets.base import Dataset
 from simkit.datasets.files import open_dataset
 from simkit.units import GPA
 
-LARGEST_FORCE = 1e-3  # eV/Å: crystals whose atoms sit on their sites
+ON_SITE = 0.02  # Å: largest distance of an atom from its site
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,19 @@ class Point:
 
 
 def perfect_crystals(dataset: Dataset) -> list[tuple[Atoms, np.ndarray]]:
+    """Frames with the fractional coordinates of the first one that has no forces, and their reference stress."""
+    labelled = [frame for frame in dataset if frame.labels.forces is not None and frame.labels.stress is not None]
+    still = next(frame for frame in labelled if float(frame.labels.forces.abs().max()) < 1e-3)
+    sites = still.system.to_ase()[0].get_scaled_positions()
     found = []
-    for frame in dataset:
-        forces, stress = frame.labels.forces, frame.labels.stress
-        if forces is not None and stress is not None and float(forces.abs().max()) < LARGEST_FORCE:
-            found.append((frame.system.to_ase()[0], stress[0].double().numpy()))
+    for frame in labelled:
+        atoms = frame.system.to_ase()[0]
+        if len(atoms) != len(sites):
+            continue
+        shift = atoms.get_scaled_positions() - sites
+        shift -= np.round(shift)
+        if np.abs(shift - shift.mean(0)).max() * atoms.cell.lengths().max() < ON_SITE:
+            found.append((atoms, frame.labels.stress[0].double().numpy()))
     return found
 
 
