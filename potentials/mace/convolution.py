@@ -31,7 +31,7 @@ class Edges:
     weight: Float[Tensor, " edges"] | None = None
     degree: int | None = None
 
-    def padded(self, n_atoms: int, waste: float = 1.3) -> Edges:
+    def padded(self, n_atoms: int, waste: float = 1.6) -> Edges:
         """The same edges with equally many rows for each atom, unless that takes more than ``waste`` times as many.
 
         Sums over neighbours then are matrix products. Nothing changes within ``torch.compile``.
