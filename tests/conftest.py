@@ -1,5 +1,7 @@
 """Settings of every test: float64, fixed seeds, and shapes checked against the signatures.
 
+The tensors of tests are tiny, so one thread is fastest; child processes inherit the setting.
+
 The import hook that checks shapes cannot be traced by ``torch.compile``. Tests marked ``compiled`` therefore run in one
 child process without it, and report their results here.
 """
@@ -7,12 +9,15 @@ child process without it, and report their results here.
 import os
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 UNCHECKED = "SIMKIT_NO_SHAPE_CHECKS"
 SHAPE_CHECKS = os.environ.get(UNCHECKED) != "1"
 if SHAPE_CHECKS:
@@ -57,21 +62,20 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 def _run_without_shape_checks(session: pytest.Session) -> dict[str, ElementTree.Element]:
     nodes = [item.nodeid for item in session.items if item.get_closest_marker("compiled")]
-    report = session.config.cache.mkdir("compiled") / f"{os.getpid()}.xml"
-    command = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={report}", *nodes]
-    child = subprocess.run(
-        [sys.executable, "-P", "-m", "pytest", *command],
-        cwd=session.config.rootpath,
-        env={**os.environ, UNCHECKED: "1"},
-        capture_output=True,
-        text=True,
-    )
-    if not report.exists():
-        pytest.fail(f"the child process for compiled tests broke:\n{child.stdout}{child.stderr}", pytrace=False)
-    cases = ElementTree.parse(report).iter("testcase")
-    results = {f"{case.get('classname')}.{case.get('name')}": case for case in cases}
-    report.unlink()
-    return results
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={report}", *nodes]
+        child = subprocess.run(
+            [sys.executable, "-P", "-m", "pytest", *command],
+            cwd=session.config.rootpath,
+            env={**os.environ, UNCHECKED: "1"},
+            capture_output=True,
+            text=True,
+        )
+        if not report.exists():
+            pytest.fail(f"the child process for compiled tests broke:\n{child.stdout}{child.stderr}", pytrace=False)
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    return {f"{case.get('classname')}.{case.get('name')}": case for case in cases}
 
 
 def _dotted(nodeid: str) -> str:
