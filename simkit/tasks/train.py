@@ -95,6 +95,11 @@ def train_files(
             "architecture.head fixes every frame to one level of theory, so replay.head has no effect: remove one "
             "(without architecture.head the data train the model's default head)"
         )
+    if isinstance(architecture, Pretrained) and (reference_energies or normalisation not in (None, Normalisation())):
+        raise DataError(
+            "reference_energies and normalisation belong to new potentials, a pretrained one has its own: remove them "
+            "(architecture.reference_energies: refit adapts it to another level of theory)"
+        )
     parts = open_parts(data, validation, test, split or SplitSettings(), seed)
     given = {_number(symbol): energy for symbol, energy in (reference_energies or {}).items()}
     facts = _statistics(parts, architecture, given, progress)
@@ -205,7 +210,9 @@ def _potential(
         return new_potential(architecture, facts, normalisation, seed)
     elements = [number for number in facts.elements if facts.element_counts[number]]
     path = Path(architecture.model)
-    return pretrained_potential(architecture, path, elements, parts.training, device=device, progress=progress)
+    return pretrained_potential(
+        architecture, path, elements, parts.training, seed=seed, device=device, progress=progress
+    )
 
 
 def _summary(

@@ -63,7 +63,8 @@ class Pretrained(Settings):
 
     ``elements``: ``keep`` those of the model, ``add`` those that only the data have, or keep only those of the ``data``
     (smaller and faster). ``reference_energies``: ``refit`` changes them by the least-squares fit to what the model
-    misses on the training frames, e.g. because the level of theory is another; ``keep`` leaves them.
+    misses on the training frames, e.g. because the level of theory is another; ``keep`` leaves them, and fits those of
+    added elements alone.
     """
 
     kind: Literal["pretrained"] = "pretrained"

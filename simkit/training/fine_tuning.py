@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potential import Potential, symbols
 from simkit.potentials.elements import ReferenceEnergies
-from simkit.potentials.mace import MACE
+from simkit.potentials.mace import MACE, with_elements
 from simkit.potentials.model_file import load_model
 from simkit.potentials.one_head import OneHead
 from simkit.progress import Progress, Silent
@@ -58,16 +58,20 @@ def pretrained_potential(
     elements: Sequence[int],
     training: Dataset,
     *,
+    seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Potential:
     """A potential from a file, with the elements of the data and refitted reference energies as the settings say.
+
+    Elements that the model lacked start from random weights; their reference energies are fitted in any case.
 
     Args:
         settings: what to change.
         path: the model file.
         elements: atomic numbers of the training data.
         training: frames for the refit.
+        seed: of the weights of new elements.
         device: where to evaluate the frames.
         progress: of the refit.
 
@@ -76,10 +80,12 @@ def pretrained_potential(
         SimkitError: elements of the data that the model lacks, or that it cannot be given.
     """
     potential = load_model(path, head=settings.head)
-    potential = _with_elements(potential, settings, elements)
-    potential.train()
-    if settings.reference_energies == "refit":
-        refit_reference_energies(potential.to(device), training, progress=progress)
+    own = potential.capabilities.elements
+    torch.manual_seed(seed)
+    potential = _with_elements(potential, settings, elements).to(device).train()
+    kept = () if settings.reference_energies == "refit" else own
+    if set(potential.capabilities.elements) - set(kept):
+        refit_reference_energies(potential, training, kept=kept, progress=progress)
     return potential
 
 
@@ -96,22 +102,35 @@ def _with_elements(potential: Potential, settings: Pretrained, elements: Sequenc
     wanted = sorted(own | set(elements)) if settings.elements == "add" else sorted(elements)
     if set(wanted) == own:
         return potential
+    if isinstance(potential, OneHead) and isinstance(potential.potential, MACE):
+        return OneHead(_mace_with_elements(potential.potential, wanted), potential.head)
     if not isinstance(potential, MACE):
         raise SimkitError(
             f"expected a mace model to change the elements of, found {potential.kind}: say elements: keep"
         )
-    from simkit.potentials.mace.species import with_elements
+    return _mace_with_elements(potential, wanted)
 
-    return with_elements(potential, wanted)
+
+def _mace_with_elements(model: MACE, elements: Sequence[int]) -> MACE:
+    """The model for other elements; the reference energies of new ones are zero."""
+    known = model.capabilities.elements
+    rows = model.reference_energies.values.tolist()
+    energies = [[row[known.index(number)] if number in known else 0.0 for number in elements] for row in rows]
+    return with_elements(model, elements, energies)
 
 
 def refit_reference_energies(
-    potential: Potential, dataset: Dataset, *, batch_size: int = 16, progress: Progress | None = None
+    potential: Potential,
+    dataset: Dataset,
+    *,
+    kept: Iterable[int] = (),
+    batch_size: int = 16,
+    progress: Progress | None = None,
 ) -> dict[int, float]:
     """Change the reference energies E0 so that the energies of a dataset are met best, and return the changes in eV.
 
     The changes d minimise ``Σ_frames (E_label - E_model - Σ_z n_z d_z)²``; where compositions leave them undetermined,
-    the smallest are taken. Of several levels of theory the one in use is changed.
+    the smallest are taken. Of several levels of theory the one in use is changed; elements that are ``kept`` are not.
 
     Raises:
         DataError: no frame has an energy.
@@ -131,7 +150,7 @@ def refit_reference_energies(
             task.advance(len(indices))
     if not missed:
         raise DataError("expected training frames with energies to refit the reference energies to, found none")
-    changes, _ = fit_reference_energies(missed, {})
+    changes, _ = fit_reference_energies(missed, dict.fromkeys(kept, 0.0))
     for number, change in changes.items():
         found[0].values[_head_in_use(potential), potential.capabilities.elements.index(number)] += change
     return changes

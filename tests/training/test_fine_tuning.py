@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from simkit.datasets.base import Frame
 from simkit.datasets.combine import Concatenation, MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
@@ -52,9 +53,9 @@ def test_refit_uses_the_frames_that_have_energies() -> None:
     assert refit_reference_energies(potential, MemoryDataset(frames)) == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
 
 
-@pytest.mark.parametrize(("head", "row"), [(None, 1), ("a", 0)])
-def test_refit_changes_the_level_of_theory_in_use(head: str | None, row: int) -> None:
-    potential: Potential = MACE(
+def two_heads() -> MACE:
+    torch.manual_seed(0)
+    return MACE(
         elements=[10, 18],
         cutoff=4.0,
         hidden_irreps="2x0e",
@@ -68,6 +69,11 @@ def test_refit_changes_the_level_of_theory_in_use(head: str | None, row: int) ->
         scale=[1.0, 1.0],
         shift=[0.0, 0.0],
     )
+
+
+@pytest.mark.parametrize(("head", "row"), [(None, 1), ("a", 0)])
+def test_refit_changes_the_level_of_theory_in_use(head: str | None, row: int) -> None:
+    potential: Potential = two_heads()
     if head is not None:
         potential = OneHead(potential, head)
     refit_reference_energies(potential, labelled_by(potential, {10: 0.7, 18: -1.3}))
@@ -110,6 +116,47 @@ def test_elements_of_another_architecture_cannot_change(tmp_path: Path) -> None:
     save_model(tmp_path / "a.simkit", two_elements())
     with pytest.raises(SimkitError, match="expected a mace model to change the elements of, found painn"):
         pretrained_potential(Pretrained(model="", elements="data"), tmp_path / "a.simkit", [18], clusters(2))
+
+
+@pytest.mark.parametrize("head", [None, "a"])
+def test_added_elements_get_the_reference_energies_that_the_data_ask_for(tmp_path: Path, head: str | None) -> None:
+    path, potential = tmp_path / "a.simkit", two_heads()
+    save_model(path, potential)
+    chosen: Potential = potential if head is None else OneHead(potential, head)
+    known = labelled_by(chosen, {10: 0.0, 18: 0.0})
+    frames = [with_krypton(frame) for frame in known.frames]
+    pretrained = Pretrained(model="", head=head, elements="add", reference_energies="keep")
+    changed = pretrained_potential(pretrained, path, [10, 18, 36], MemoryDataset(frames), seed=1)
+    assert changed.capabilities.elements == (10, 18, 36)
+    for frame in known.frames:
+        torch.testing.assert_close(evaluate(changed, frame.system).energy, frame.labels.energy, atol=1e-12, rtol=0)
+    found, wanted = (
+        sum(values)
+        for values in zip(
+            *[(evaluate(changed, f.system).energy.item(), f.labels.energy.item()) for f in frames], strict=True
+        )
+    )
+    assert found == pytest.approx(wanted, abs=1e-9)
+    again = pretrained_potential(pretrained, path, [10, 18, 36], MemoryDataset(frames), seed=1)
+    assert torch.equal(evaluate(again, frames[0].system).energy, evaluate(changed, frames[0].system).energy)
+
+
+def with_krypton(frame: Frame) -> Frame:
+    """The frame with another last atom, and an energy that this lowers by 1000 eV."""
+    numbers = frame.system.numbers.clone()
+    numbers[-1] = 36
+    assert frame.labels.energy is not None
+    labels = replace(frame.labels, energy=frame.labels.energy - 1000)
+    return replace(frame, system=replace(frame.system, numbers=numbers), labels=labels)
+
+
+def test_a_model_of_the_elements_of_the_data_alone(tmp_path: Path) -> None:
+    save_model(tmp_path / "a.simkit", two_heads())
+    pretrained = Pretrained(model="", elements="data", reference_energies="keep")
+    smaller = pretrained_potential(pretrained, tmp_path / "a.simkit", [18], clusters(2))
+    assert smaller.capabilities.elements == (18,)
+    system = clusters(1)[0].system
+    torch.testing.assert_close(evaluate(smaller, system).energy, evaluate(two_heads(), system).energy)
 
 
 def test_replayed_frames_have_their_head_and_weight() -> None:

@@ -156,6 +156,11 @@ class TestErrors:
                 replay=ReplaySettings(data="old.xyz", head=1),
             )
 
+    def test_energies_and_scale_of_a_pretrained_model(self, tmp_path: Path, data: Path) -> None:
+        for refused in ({"reference_energies": {"Ar": -1.0}}, {"normalisation": Normalisation(scale=2.0)}):
+            with pytest.raises(DataError, match="a pretrained one has its own: remove them"):
+                train_files(data, tmp_path / "run", architecture=Pretrained(model="a.model"), **refused)
+
     def test_unknown_symbol(self, tmp_path: Path, data: Path) -> None:
         with pytest.raises(DataError, match="expected chemical symbols such as H, found 'ar'"):
             train_files(data, tmp_path / "run", reference_energies={"ar": 1.0})
