@@ -59,8 +59,8 @@ def options(
 def main() -> None:
     """Run the command line; SIGTERM stops as cleanly as Ctrl-C.
 
-    Threads of OpenMP wait for one another asleep, not spinning: where other programs keep the cores busy, spinning makes
-    small operations ten times slower, and where they do not it gains next to nothing.
+    Threads of OpenMP wait for one another asleep, not spinning: where other programs keep the cores busy, spinning
+    makes small operations ten times slower, and where they do not it gains next to nothing.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, by the commands
     signal.signal(signal.SIGTERM, _interrupt)
