@@ -15,8 +15,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from simkit.errors import InvalidSystemError, SimkitError
-from simkit.evaluation import evaluate, hessian_vector_product, require_separated
+from simkit.evaluation import evaluate, hessian_vector_product
 from simkit.floating import floating_type
+from simkit.graph import require_separated
 from simkit.neighbours import NeighbourList, Neighbours
 from simkit.potential import Potential, require_elements
 from simkit.system import System

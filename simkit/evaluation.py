@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.errors import InvalidSystemError, SimkitError
+from simkit.errors import SimkitError
 from simkit.graph import make_graph
 from simkit.neighbours import Neighbours, build_neighbours
-from simkit.potential import AtomicOutput, Potential
+from simkit.potential import AtomicOutput, Potential, require_elements
 from simkit.system import System
 
 
@@ -27,7 +27,6 @@ class Prediction:
         virial: ``-∂E/∂ε`` in eV.
         stress: ``∂E/∂ε / V`` in eV/Å³, tension positive; NaN for systems that are not periodic along all three axes.
         features: rotation-invariant features of each atom.
-        extra: outputs beyond the standard ones, by name.
     """
 
     energy: Float[Tensor, " systems"]
@@ -36,7 +35,6 @@ class Prediction:
     virial: Float[Tensor, "systems 3 3"] | None = None
     stress: Float[Tensor, "systems 3 3"] | None = None
     features: Float[Tensor, "atoms features"] | None = None
-    extra: dict[str, Tensor] = field(default_factory=dict)
 
     def detach(self) -> Prediction:
         """The same values, cut from the autograd graph."""
@@ -51,7 +49,6 @@ class Prediction:
             virial=cut(self.virial),
             stress=cut(self.stress),
             features=cut(self.features),
-            extra={name: value.detach() for name, value in self.extra.items()},
         )
 
 
@@ -67,18 +64,20 @@ def evaluate(
 ) -> Prediction:
     """Evaluate a potential on a batch of systems.
 
-    With ``x' = x (1 + ε)`` and ``cell' = cell (1 + ε)``, ε symmetric: forces are ``-∂E/∂x``, the virial is ``-∂E/∂ε`` and
-    the stress is ``∂E/∂ε / V``.
+    With ``x' = x (1 + ε)`` and ``cell' = cell (1 + ε)``, ε symmetric: forces are ``-∂E/∂x``, the virial is ``-∂E/∂ε``
+    and the stress is ``∂E/∂ε / V``.
 
     Args:
         potential: any potential or wrapper.
         system: positions in Å; their type must be the potential's.
         neighbours: pairs complete up to the potential's cutoff; built here if absent.
         outputs: any of energy, energies, forces, virial, stress, features. The energy is always there.
-        create_graph: keep the autograd graph, to differentiate the results (training).
+        create_graph: keep the autograd graph, to differentiate the results with respect to parameters (training) and
+            to positions that require gradients.
 
     Raises:
         SimkitError: an unknown output, a mismatch of floating-point types or too short a neighbour list.
+        UnsupportedElementError: an element that the potential was not made for (checked on the CPU, where it is free).
     """
     _check_request(potential, system, neighbours, outputs)
     if neighbours is None:
@@ -89,7 +88,7 @@ def evaluate(
     wanted = torch.is_grad_enabled() and create_graph
     with torch.set_grad_enabled(wanted or need_forces or need_strain):
         positions = system.positions
-        if need_forces:
+        if need_forces and not (wanted and positions.requires_grad):
             positions = positions.detach().requires_grad_()
         strain = torch.zeros_like(system.cell).requires_grad_(need_strain)
         output = _strained_output(potential, system, neighbours, positions, strain if need_strain else None)
@@ -170,9 +169,7 @@ def _gradients(energy: Tensor, variables: list[Tensor], create_graph: bool) -> t
     return torch.autograd.grad(energy.sum(), variables, create_graph=create_graph, materialize_grads=True)
 
 
-def _check_request(
-    potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]
-) -> None:
+def _check_request(potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]) -> None:
     unknown = [name for name in outputs if name not in OUTPUTS]
     if unknown:
         raise SimkitError(f"expected outputs among {', '.join(OUTPUTS)}; found {', '.join(unknown)}")
@@ -181,6 +178,8 @@ def _check_request(
             f"the potential computes in {potential.dtype}, the system's positions are {system.dtype}: "
             f"convert one of them, e.g. system.to(dtype={potential.dtype})"
         )
+    if system.device.type == "cpu" and not torch.compiler.is_compiling():
+        require_elements(potential, system)
     if neighbours is not None and neighbours.cutoff < potential.cutoff - 1e-9:
         raise SimkitError(
             f"the neighbour list ends at {neighbours.cutoff} Å, the potential needs {potential.cutoff} Å: "
@@ -188,21 +187,3 @@ def _check_request(
         )
     if not potential.capabilities.conservative and {"virial", "stress"} & set(outputs):
         raise SimkitError(f"this {potential.kind} potential predicts forces directly and has no stress or virial")
-
-
-def require_separated(system: System, neighbours: Neighbours, minimum: float = 0.1) -> None:
-    """Check that no two atoms are closer than ``minimum`` Å.
-
-    Raises:
-        InvalidSystemError: naming the closest pair and its distance.
-    """
-    if neighbours.n_edges == 0:
-        return
-    lengths = make_graph(system, neighbours).vectors.detach().norm(dim=1)
-    shortest = int(lengths.argmin())
-    if float(lengths[shortest]) < minimum:
-        pair = (int(neighbours.centre[shortest]), int(neighbours.neighbour[shortest]))
-        raise InvalidSystemError(
-            f"atoms {pair[0]} and {pair[1]} are {float(lengths[shortest]):.3f} Å apart, expected at least {minimum} Å: "
-            "remove one of them, or check the units (Å) and the cell"
-        )

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from simkit.errors import InvalidSystemError
 from simkit.neighbours import Neighbours
 from simkit.system import System
 
@@ -37,7 +38,7 @@ class Graph:
 
 
 def make_graph(system: System, neighbours: Neighbours) -> Graph:
-    """Edges with their vectors ``r = x[neighbour] - x[centre] + shift @ cell``, differentiable in positions and cell."""
+    """Edges with their vectors ``x[neighbour] - x[centre] + shift @ cell``, differentiable in positions and cell."""
     centre, neighbour = neighbours.centre, neighbours.neighbour
     lattice = system.lattice
     if system.n_systems == 1:
@@ -46,6 +47,24 @@ def make_graph(system: System, neighbours: Neighbours) -> Graph:
         offsets = torch.einsum("ei,eij->ej", neighbours.shift, lattice[system.batch[centre]])
     vectors = system.positions[neighbour] - system.positions[centre] + offsets
     return Graph(system, centre, neighbour, vectors)
+
+
+def require_separated(system: System, neighbours: Neighbours, minimum: float = 0.1) -> None:
+    """Check that no two atoms are closer than ``minimum`` Å.
+
+    Raises:
+        InvalidSystemError: naming the closest pair and its distance.
+    """
+    if neighbours.n_edges == 0:
+        return
+    lengths = make_graph(system, neighbours).vectors.detach().norm(dim=1)
+    shortest = int(lengths.argmin())
+    if float(lengths[shortest]) < minimum:
+        pair = (int(neighbours.centre[shortest]), int(neighbours.neighbour[shortest]))
+        raise InvalidSystemError(
+            f"atoms {pair[0]} and {pair[1]} are {float(lengths[shortest]):.3f} Å apart, expected at least {minimum} Å: "
+            "remove one of them, or check the units (Å) and the cell"
+        )
 
 
 torch.utils._pytree.register_dataclass(Graph)

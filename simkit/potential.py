@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -140,19 +140,19 @@ def require_elements(potential: Potential, system: System) -> None:
     Raises:
         UnsupportedElementError: naming the elements that are not supported and the first atoms that have them.
     """
-    supported = set(potential.capabilities.elements)
-    numbers = system.numbers.tolist()
-    unknown = sorted(set(numbers) - supported)
-    if not unknown:
+    supported = potential.capabilities.elements
+    known = torch.isin(system.numbers, system.numbers.new_tensor(supported))
+    if bool(known.all()):
         return
-    atoms = [index for index, number in enumerate(numbers) if number in unknown][:5]
+    unknown = system.numbers[~known].unique().tolist()
+    atoms = torch.nonzero(~known)[:5, 0].tolist()
     raise UnsupportedElementError(
         f"this {potential.kind} potential supports {symbols(supported)}; the system also contains {symbols(unknown)} "
         f"(first at atoms {atoms}). Use a potential that was made for these elements, or train one"
     )
 
 
-def symbols(numbers) -> str:
+def symbols(numbers: Iterable[int]) -> str:
     """Chemical symbols of atomic numbers, for messages; long lists are shortened."""
     names = [chemical_symbols[n] if 0 <= n < len(chemical_symbols) else f"Z={n}" for n in sorted(numbers)]
     return " ".join(names) if len(names) <= 20 else f"{len(names)} elements ({' '.join(names[:8])} ...)"

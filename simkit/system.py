@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Molecule, Structure
 
 PER_ATOM = ("positions", "numbers", "batch", "tags", "fixed")
-PER_SYSTEM = ("cell", "pbc", "charge", "spin", "head")
 
 
 @dataclass(frozen=True)
@@ -218,11 +217,6 @@ def concatenate(systems: Sequence[System]) -> System:
     offsets = np.cumsum([0] + [system.n_systems for system in systems[:-1]])
     batch = torch.cat([s.batch + int(offset) for s, offset in zip(systems, offsets, strict=True)])
     return System(batch=batch, **values)  # type: ignore[arg-type]
-
-
-def with_positions(system: System, positions: Float[Tensor, "atoms 3"]) -> System:
-    """The same system with other coordinates (Å)."""
-    return replace(system, positions=positions)
 
 
 def _fixed_mask(frame: Atoms) -> np.ndarray:

@@ -12,8 +12,9 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from simkit.errors import InvalidSystemError, SimkitError, UnsupportedElementError
-from simkit.evaluation import evaluate, require_separated
+from simkit.evaluation import evaluate
 from simkit.files import atomic_path
+from simkit.graph import require_separated
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import Potential, require_elements
 from simkit.progress import Progress, Silent, Task

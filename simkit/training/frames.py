@@ -11,7 +11,7 @@ import torch
 
 from simkit.datasets.base import Batch, Dataset, Frame, require_finite_labels, with_neighbours
 from simkit.errors import DataError, InvalidSystemError, UnsupportedElementError
-from simkit.evaluation import require_separated
+from simkit.graph import require_separated
 from simkit.potential import Potential, require_elements
 
 

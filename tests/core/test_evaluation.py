@@ -8,22 +8,23 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from ase.build import bulk
 from torch import Tensor
 
-from simkit.errors import InvalidSystemError, SimkitError
+from simkit.errors import InvalidSystemError, SimkitError, UnsupportedElementError
 from simkit.evaluation import (
     OUTPUTS,
     Prediction,
     energy_function,
     evaluate,
     hessian_vector_product,
-    require_separated,
     total_energy,
 )
-from simkit.graph import Graph
+from simkit.graph import Graph, require_separated
 from simkit.neighbours import build_neighbours
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.potentials.lennard_jones import LennardJones
+from simkit.potentials.stillinger_weber import StillingerWeber
 from simkit.system import System, concatenate
 from tests.conformance import systems
 
@@ -243,7 +244,25 @@ def test_no_atoms() -> None:
 
 def test_detach_keeps_values() -> None:
     value: Tensor = torch.tensor([1.0], requires_grad=True)
-    cut = Prediction(energy=value, extra={"charge": 2 * value}).detach()
+    cut = Prediction(energy=value, forces=2 * value[:, None].expand(1, 3)).detach()
     assert not cut.energy.requires_grad
-    assert not cut.extra["charge"].requires_grad
-    assert float(cut.extra["charge"]) == 2
+    assert cut.forces is not None
+    assert not cut.forces.requires_grad
+    assert cut.forces.tolist() == [[2, 2, 2]]
+
+
+def test_results_are_differentiable_in_positions_that_require_gradients() -> None:
+    system = systems.dimers((18, 18), torch.tensor([3.7]))
+    positions = system.positions.clone().requires_grad_()
+    found = evaluate(argon(), replace(system, positions=positions), create_graph=True)
+    assert found.forces is not None
+    (slope,) = torch.autograd.grad(found.energy.sum(), positions, retain_graph=True)
+    torch.testing.assert_close(-slope, found.forces)
+    (curvature,) = torch.autograd.grad(found.forces[0, 0], positions)
+    assert float(curvature.abs().max()) > 0
+
+
+def test_other_elements_are_refused() -> None:
+    silicon = StillingerWeber.silicon()
+    with pytest.raises(UnsupportedElementError, match=r"supports Si; the system also contains C .*atoms \[0, 1\]"):
+        evaluate(silicon, System.from_ase(bulk("C", "diamond", a=3.57)))

@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms, FixedPlane
 from pymatgen.core import Lattice, Molecule, Structure
 
 from simkit.errors import InvalidSystemError
-from simkit.system import PER_ATOM, PER_SYSTEM, System, concatenate, with_positions
+from simkit.system import System, concatenate
 
 
 def same(one: System, two: System) -> bool:
@@ -204,10 +204,6 @@ def test_nothing_to_concatenate() -> None:
         concatenate([])
 
 
-def test_every_attribute_is_per_atom_or_per_system() -> None:
-    assert sorted(PER_ATOM + PER_SYSTEM) == sorted(field.name for field in fields(System))
-
-
 def test_to_changes_floating_point_tensors_only() -> None:
     system = System.from_ase(frames()).to(dtype=torch.float32)
     assert system.positions.dtype == system.cell.dtype == torch.float32
@@ -215,13 +211,6 @@ def test_to_changes_floating_point_tensors_only() -> None:
     assert system.charge is not None
     assert system.charge.dtype == torch.float32
     assert system.pbc.dtype == torch.bool
-
-
-def test_with_positions_leaves_the_original() -> None:
-    system = System.from_ase(molecule("H2"))
-    moved = with_positions(system, system.positions + 1)
-    assert float((moved.positions - system.positions).min()) == pytest.approx(1.0)
-    assert moved.numbers is system.numbers
 
 
 def test_system_is_a_pytree() -> None:
