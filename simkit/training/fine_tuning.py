@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from simkit.datasets.base import Dataset, Frame, collate
 from simkit.datasets.statistics import fit_reference_energies
@@ -126,54 +129,86 @@ def refit_reference_energies(
     kept: Iterable[int] = (),
     batch_size: int = 16,
     progress: Progress | None = None,
-) -> dict[int, float]:
+) -> Float[Tensor, "heads elements"]:
     """Change the reference energies E0 so that the energies of a dataset are met best, and return the changes in eV.
 
-    The changes d minimise ``Σ_frames (E_label - E_model - Σ_z n_z d_z)²``; where compositions leave them undetermined,
-    the smallest are taken. Of several levels of theory the one in use is changed; elements that are ``kept`` are not.
+    The changes d minimise ``Σ_frames (E_label - E_model - Σ_atoms d[head, element])²``; where compositions leave them
+    undetermined, the smallest are taken. Which reference energy an atom has is observed while the potential runs, so
+    that each level of theory is refitted to its own frames, also of a potential within others.
+
+    Args:
+        potential: what is changed.
+        dataset: frames, of which those with energies count.
+        kept: atomic numbers of elements that do not change.
+        batch_size: frames that are evaluated together.
+        progress: of the evaluation.
 
     Raises:
         DataError: no frame has an energy.
         SimkitError: the potential has no reference energies, or several sets.
     """
+    references = _references(potential)
+    missed: dict[tuple[tuple[int, int], ...], list[float]] = {}
+    numbers: dict[int, int] = {}
+    with (progress or Silent()).task("reference energies", len(dataset)) as task:
+        for first in range(0, len(dataset), batch_size):
+            indices = range(first, min(first + batch_size, len(dataset)))
+            frames = [dataset[index] for index in indices]
+            _add_missed(missed, numbers, potential, [frame for frame in frames if frame.labels.energy is not None])
+            task.advance(len(indices))
+    if not missed:
+        raise DataError("expected training frames with energies to refit the reference energies to, found none")
+    kept = set(kept)
+    fitted, _ = fit_reference_energies(missed, {place: 0.0 for place, z in numbers.items() if z in kept})
+    changes = torch.zeros_like(references.values)
+    for place, change in fitted.items():
+        changes.view(-1)[place] = change
+    references.values += changes
+    return changes
+
+
+def _references(potential: Potential) -> ReferenceEnergies:
     found = [module for module in potential.modules() if isinstance(module, ReferenceEnergies)]
     if len(found) != 1:
         raise SimkitError(
             f"expected a potential with one set of reference energies to refit, found {len(found)} in this "
             f"{potential.kind} potential: say reference_energies: keep"
         )
-    missed: dict[tuple[tuple[int, int], ...], list[float]] = {}
-    with (progress or Silent()).task("reference energies", len(dataset)) as task:
-        for first in range(0, len(dataset), batch_size):
-            indices = range(first, min(first + batch_size, len(dataset)))
-            _add_missed(missed, potential, [dataset[index] for index in indices])
-            task.advance(len(indices))
-    if not missed:
-        raise DataError("expected training frames with energies to refit the reference energies to, found none")
-    changes, _ = fit_reference_energies(missed, dict.fromkeys(kept, 0.0))
-    for number, change in changes.items():
-        found[0].values[_head_in_use(potential), potential.capabilities.elements.index(number)] += change
-    return changes
-
-
-def _head_in_use(potential: Potential) -> int:
-    """Index of the level of theory of systems that name none."""
-    if isinstance(potential, OneHead):
-        return potential.position
-    return potential.default_head if isinstance(potential, MACE) else 0
+    return found[0]
 
 
 def _add_missed(
-    missed: dict[tuple[tuple[int, int], ...], list[float]], potential: Potential, frames: Sequence[Frame]
+    missed: dict[tuple[tuple[int, int], ...], list[float]],
+    numbers: dict[int, int],
+    potential: Potential,
+    frames: Sequence[Frame],
 ) -> None:
-    """Collect label minus prediction of the frames that have an energy, by composition."""
-    frames = [frame for frame in frames if frame.labels.energy is not None]
+    """Collect label minus prediction by the places of the atoms' E0 in the flat array, and what element is there."""
     if not frames:
         return
     batch = collate(frames, potential.cutoff, potential.dtype).to(potential.device)
-    with torch.no_grad():
+    with torch.no_grad(), _observed_places(_references(potential)) as calls:
         energies = evaluate(potential, batch.system, batch.neighbours, ("energy",)).energy.tolist()
-    for frame, energy in zip(frames, energies, strict=True):
-        composition = tuple(sorted(Counter(frame.system.numbers.tolist()).items()))
+    places = torch.stack(calls)
+    numbers.update(zip(places[0].tolist(), batch.system.numbers.tolist(), strict=True))
+    for index, (frame, energy) in enumerate(zip(frames, energies, strict=True)):
+        composition = tuple(sorted(Counter(places[:, batch.system.batch == index].flatten().tolist()).items()))
         assert frame.labels.energy is not None
         missed.setdefault(composition, []).append(float(frame.labels.energy[0]) - energy)
+
+
+@contextmanager
+def _observed_places(references: ReferenceEnergies) -> Iterator[list[Int[Tensor, " atoms"]]]:
+    """For each call of the reference energies within the block, the places of the atoms' in the flat array."""
+    calls: list[Tensor] = []
+    places = torch.arange(references.values.numel(), device=references.values.device).view_as(references.values)
+
+    def observe(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
+        head = given[1] if len(given) == 2 else 0
+        calls.append(places[head, given[0]])
+
+    hook = references.register_forward_hook(observe)
+    try:
+        yield calls
+    finally:
+        hook.remove()

@@ -1,5 +1,6 @@
 """Fine-tuning: reference energies, elements, levels of theory."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from simkit.datasets.combine import Concatenation, MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potential import Potential
+from simkit.potentials.element_shift import ElementShift
 from simkit.potentials.elements import ReferenceEnergies
+from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import save_model
 from simkit.potentials.one_head import OneHead
 from simkit.potentials.painn import PaiNN
+from simkit.potentials.sum import Sum
 from simkit.training.architectures import Pretrained
 from simkit.training.fine_tuning import ForReplay, pretrained_potential, refit_reference_energies
 from tests.training.examples import clusters, guess, without
@@ -42,7 +46,7 @@ def test_refit_finds_the_shift_of_each_element() -> None:
     potential = two_elements()
     data = labelled_by(potential, {10: 0.7, 18: -1.3})
     changes = refit_reference_energies(potential, data, batch_size=4)
-    assert changes == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
+    torch.testing.assert_close(changes, torch.tensor([[0.7, -1.3]]), atol=1e-10, rtol=0)
     torch.testing.assert_close(potential.reference.values, torch.tensor([[-2.3, -6.3]]))
 
 
@@ -50,13 +54,53 @@ def test_refit_uses_the_frames_that_have_energies() -> None:
     potential = two_elements()
     frames = labelled_by(potential, {10: 0.7, 18: -1.3}).frames
     frames[0] = without(frames[0], "energy")
-    assert refit_reference_energies(potential, MemoryDataset(frames)) == pytest.approx({10: 0.7, 18: -1.3}, abs=1e-10)
+    changes = refit_reference_energies(potential, MemoryDataset(frames))
+    torch.testing.assert_close(changes, torch.tensor([[0.7, -1.3]]), atol=1e-10, rtol=0)
 
 
-def two_heads() -> MACE:
+def in_wrappers(potential: Potential) -> dict[str, Potential]:
+    """The potential in others that list its elements in another order, or only some of them."""
+    return {
+        "sum": Sum(potential, LennardJones(0.1, 2.5, 4.0)),
+        "nested": Sum(LennardJones(0.1, 2.5, 4.0), Sum(potential)),
+        "twice": Sum(potential, potential),
+    }
+
+
+@pytest.mark.parametrize("name", ["sum", "nested", "twice"])
+@pytest.mark.parametrize("head", ["b", "a"])
+def test_refit_within_other_potentials(name: str, head: str) -> None:
+    """The inner model's elements are in descending order, and its default level of theory is the second."""
+    inner = two_heads([18, 10])
+    potential = in_wrappers(inner if head == "b" else OneHead(inner, head))[name]
+    data = labelled_by(potential, {10: 0.7, 18: -1.3})
+    refit_reference_energies(potential, data)
+    expected = torch.zeros(2, 2)
+    expected[inner.config()["heads"].index(head)] = torch.tensor([-1.3, 0.7]) / (2 if name == "twice" else 1)
+    torch.testing.assert_close(inner.reference_energies.values, expected)
+    torch.testing.assert_close(evaluate(potential, data[1].system).energy, data[1].labels.energy)
+
+
+def test_refit_of_elements_that_are_shifted_by_a_constant() -> None:
+    potential = ElementShift(LennardJones(0.1, 2.5, 4.0), {"Ar": 1.0, "Ne": 2.0})
+    refit_reference_energies(potential, labelled_by(potential, {10: 0.7, 18: -1.3}))
+    assert potential.config()["energies"] == pytest.approx({"Ne": 2.7, "Ar": -0.3}, abs=1e-10)
+
+
+def test_refit_changes_each_level_of_theory_by_its_own_frames() -> None:
+    potential = two_heads()
+    first, second = (
+        ForReplay(labelled_by(OneHead(potential, name), shifts), head=head)
+        for head, (name, shifts) in enumerate({"a": {10: 0.7, 18: -1.3}, "b": {10: 0.2, 18: 0.4}}.items())
+    )
+    refit_reference_energies(potential, Concatenation([first, second]))
+    torch.testing.assert_close(potential.reference_energies.values, torch.tensor([[0.7, -1.3], [0.2, 0.4]]))
+
+
+def two_heads(elements: Sequence[int] = (10, 18)) -> MACE:
     torch.manual_seed(0)
     return MACE(
-        elements=[10, 18],
+        elements=elements,
         cutoff=4.0,
         hidden_irreps="2x0e",
         max_ell=1,
