@@ -66,6 +66,15 @@ def build(specification: Mapping[str, Any]) -> Potential:
         return cls.from_config(dict(config), build)
     except SimkitError:
         raise
-    except (TypeError, ValueError, KeyError, IndexError, RuntimeError, AttributeError) as error:
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        RuntimeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         message = f"a '{kind}' potential cannot be built from the given config ({type(error).__name__}: {error})"
         raise ModelFileError(message) from error

@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import simkit
-from simkit.errors import ModelFileError
+from simkit.errors import ModelFileError, SimkitError
 from simkit.files import atomic_path
 from simkit.floating import floating_type
 from simkit.potential import Potential
@@ -184,8 +184,11 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
     stored = getattr(torch, header["dtype"], None)
     if not isinstance(stored, torch.dtype) or not stored.is_floating_point:
         raise ModelFileError(f"{name}: expected a floating-point type such as float64, found {header['dtype']!r:.40}")
-    with default_dtype(torch.float64):  # constants that are not in the file keep all their digits
-        potential = build(header["potential"])
+    try:
+        with default_dtype(torch.float64):  # constants that are not in the file keep all their digits
+            potential = build(header["potential"])
+    except SimkitError as error:
+        raise ModelFileError(f"{name}: {error}") from error
     potential = potential.to(dtype or stored)
     try:
         with safe_open(path, framework="pt") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from simkit.errors import SimkitError
+from simkit.potentials.mace.couplings import coupling_bytes
 from simkit.potentials.mace.interaction import Interaction, NonLinearInteraction, Widths
 from simkit.potentials.mace.irreps import parse_irreps
 
@@ -15,6 +16,10 @@ INTERACTIONS: dict[str, tuple[bool, bool]] = {
     "density_residual": (True, True),
 }
 """For each linear interaction, whether it has a skip connection and a learned density."""
+
+MAX_ELL = 12
+MAX_CORRELATION = 10
+MAX_COUPLING_BYTES = 16e9
 
 
 def build_interaction(name: str, widths: Widths, average_neighbours: float) -> Interaction | NonLinearInteraction:
@@ -43,8 +48,7 @@ def check_architecture(config: dict[str, Any]) -> None:
             f"expected one correlation order for each of {config['layers']} layers (at least one), "
             f"found {config['correlation']}"
         )
-    if min(config["correlation"]) < 1:
-        raise SimkitError(f"expected correlation orders of at least 1, found {config['correlation']}")
+    _check_size(config["max_ell"], config["correlation"])
     if config["edge_irreps"] is not None and len(set(parse_irreps(config["edge_irreps"]))) > 1:
         raise SimkitError(f"expected equally many channels of every degree, found edge_irreps {config['edge_irreps']}")
     if config["edge_irreps"] is not None and len(parse_irreps(config["edge_irreps"])) > len(hidden):
@@ -66,4 +70,18 @@ def check_architecture(config: dict[str, Any]) -> None:
         raise SimkitError(
             f"expected distinct heads with the default among them, found {config['heads']} and "
             f"{config['default_head']!r}"
+        )
+
+
+def _check_size(max_ell: int, orders: list[int]) -> None:
+    """Refuse products whose couplings would fill the memory."""
+    if not 0 <= max_ell <= MAX_ELL:
+        raise SimkitError(f"expected max_ell from 0 to {MAX_ELL}, found {max_ell}")
+    if min(orders) < 1 or max(orders) > MAX_CORRELATION:
+        raise SimkitError(f"expected correlation orders from 1 to {MAX_CORRELATION}, found {orders}")
+    needed = coupling_bytes(max_ell, max(orders))
+    if needed > MAX_COUPLING_BYTES:
+        raise SimkitError(
+            f"the couplings of correlation {max(orders)} with max_ell {max_ell} take {needed / 1e9:.3g} GB, more than "
+            f"{MAX_COUPLING_BYTES / 1e9:.0f}: decrease one of them; published models have correlation 3 and max_ell 3"
         )

@@ -15,6 +15,7 @@ from simkit.neighbours import build_neighbours
 from simkit.potentials.mace import MACE, with_elements
 from simkit.potentials.mace.architecture import check_architecture
 from simkit.potentials.mace.convolution import Edges
+from simkit.potentials.mace.couplings import coupling_bytes, full_couplings
 from simkit.system import System, concatenate
 
 ENERGIES = [[-1.1, -3.3, -5.5]]
@@ -189,7 +190,7 @@ def test_conversion_to_float32_and_back_restores_symmetry() -> None:
         ({"hidden_irreps": "4x1o"}, "natural parity"),
         ({"max_ell": 0}, "go beyond max_ell=0"),
         ({"correlation": [3, 3, 3]}, "one correlation order for each of 2 layers"),
-        ({"correlation": [3, 0]}, "at least 1"),
+        ({"correlation": [3, 0]}, "from 1 to 10"),
         ({"interaction": "attention"}, "residual_nonlinear; found 'attention'"),
         ({"interaction": "residual_nonlinear"}, "apply_cutoff=False"),
         ({"edge_irreps": "4x0e+4x1o+4x2e"}, "go beyond hidden_irreps"),
@@ -230,3 +231,16 @@ def test_training_on_forces_lowers_the_error() -> None:
         optimiser.step()
         errors.append(float(error.detach()))
     assert errors[-1] < 0.3 * errors[0]
+
+
+@pytest.mark.parametrize(("max_ell", "correlation"), [(2, 9), (3, 6), (50, 2), (2, 10**9), (-1, 2), (2, 0)])
+def test_products_that_would_fill_the_memory_are_refused(max_ell: int, correlation: int) -> None:
+    with pytest.raises(SimkitError, match=r"correlation|max_ell"):
+        MACE(**{**SMALL, "max_ell": max_ell, "correlation": correlation})
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_memory_of_couplings_is_known_beforehand(order: int) -> None:
+    tables = [full_couplings(1, order, degree) for degree in range(order + 1)]
+    natural = sum(table.numel() for table in tables) * 8
+    assert natural == coupling_bytes(1, order) if order >= 4 else 0 < natural <= coupling_bytes(1, order)

@@ -211,7 +211,7 @@ def edited(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]
 )
 def test_edited_file_is_refused(tmp_path, learned, change, message):
     save_model(tmp_path / "a.simkit", learned)
-    with pytest.raises(ModelFileError, match=message):
+    with pytest.raises(ModelFileError, match=f"^edited.*{message}"):
         load_model(edited(tmp_path / "a.simkit", change))
 
 
