@@ -45,9 +45,12 @@ def unit_findings(
     labelled = [i for i, f in enumerate(frames) if f.labels.energy is not None and f.labels.forces is not None]
     chosen = [frames[i] for i in labelled]
     described = descriptors[[places[i] for i in labelled]]
-    findings = _all_electron(frames)
+    against_forces = _energy_and_forces(chosen, described) if len(chosen) >= 8 else []
+    alone = [dataset[place] for place, number in enumerate(numbers) if len(number) == 1]
+    inconsistent = any(finding.kind == "inconsistent-units" for finding in against_forces)
+    findings = _all_electron(frames, [frame for frame in alone if frame.is_isolated_atom], inconsistent)
     if len(chosen) >= 8:
-        findings += _energy_and_forces(chosen, described) or _force_scale(chosen)
+        findings += against_forces or _force_scale(chosen)
         with_stress = [i for i, frame in enumerate(chosen) if frame.labels.stress is not None]
         findings += _stress([chosen[i] for i in with_stress], described[with_stress])
     return findings
@@ -61,19 +64,32 @@ def _sample(places: list[int]) -> list[int]:
     return [places[i] for i in sorted({*starts.tolist(), *(starts + 1).tolist()})]
 
 
-def _all_electron(frames: list[Frame]) -> list[Finding]:
-    units = Counter(
-        all_electron_unit(frame.system.numbers.tolist(), float(frame.labels.energy[0]))
-        for frame in frames
-        if frame.labels.energy is not None
-    )
+def _all_electron(frames: list[Frame], alone: list[Frame], inconsistent: bool) -> list[Finding]:
+    """Energies that have the size of all-electron ones in another unit than eV.
+
+    With pseudopotentials or a tight-binding model, energies in eV may by chance have the size of all-electron energies
+    in Hartree or Rydberg: then isolated atoms rule these out, or it is an error only if the forces disagree as well.
+    In kcal/mol and kJ/mol they are beyond all energies in eV.
+    """
+    units = Counter(_unit(frame) for frame in frames if frame.labels.energy is not None)
     if not units:
         return []
     unit, count = units.most_common(1)[0]
     if unit in (None, "eV") or count < 0.9 * units.total():
         return []
-    message = f"the energies, taken as eV, are all-electron total energies in {unit}"
-    return [Finding("error", "energy-unit", message, f"open the data with energy_unit='{unit}'")]
+    if any(_unit(atom) != unit for atom in alone if atom.labels.energy is not None):
+        return []
+    certain = inconsistent or unit in ("kcal/mol", "kJ/mol")
+    message = f"the energies, taken as eV, have the size of all-electron total energies in {unit}"
+    remedy = f"open the data with energy_unit='{unit}'"
+    if certain:
+        return [Finding("error", "energy-unit", message, remedy)]
+    return [Finding("note", "energy-unit", f"{message}, perhaps by chance", f"if that is their unit, {remedy}")]
+
+
+def _unit(frame: Frame) -> str | None:
+    assert frame.labels.energy is not None
+    return all_electron_unit(frame.system.numbers.tolist(), float(frame.labels.energy[0]))
 
 
 def _energy_and_forces(frames: list[Frame], descriptors: ndarray) -> list[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.cluster import Icosahedron
 from ase.io import write
 from scipy.spatial.transform import Rotation
@@ -196,6 +197,50 @@ def test_all_electron_energies_tell_their_unit():
     assert all_electron_unit([8, 1, 1], -14.2) is None
     water = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], info={"energy": -76.07})
     assert "Hartree" in kinds(audit(dataset([water])))["energy-unit"].message
+
+
+ETHANOL = molecule("CH3CH2OH")
+GFN2 = {"C": -48.7981, "O": -102.5218, "H": -10.7072}
+"""Energies of atoms in GFN2-xTB in eV; its ethanol has -309.7 eV."""
+
+
+def spring(steps, energy, forces):
+    """Ethanol near a minimum of -309.7 eV with a spring on each atom, in eV and eV/Å times the factors."""
+    rng = np.random.default_rng(0)
+    frames, moved = [], np.zeros((9, 3))
+    for _ in range(steps):
+        moved = 0.9 * moved + rng.normal(0, 0.01, (9, 3))
+        moved -= moved.mean(0)
+        atoms = Atoms(ETHANOL.numbers, ETHANOL.positions + moved)
+        atoms.info["energy"] = energy * (-309.7 + 15 * (moved**2).sum())
+        atoms.arrays["forces"] = -30 * forces * moved
+        frames.append(atoms)
+    return frames
+
+
+def test_valence_energies_of_the_size_of_all_electron_energies_are_no_error():
+    """-309.7 is, by chance, near the all-electron energy of ethanol in Rydberg."""
+    assert all_electron_unit(ETHANOL.numbers.tolist(), -309.7) == "Rydberg"
+    frames = spring(20, 1.0, 1.0)
+    alone = audit(dataset(frames))
+    assert alone.errors == ()
+    assert kinds(alone)["energy-unit"].severity == "note"
+    atoms = [Atoms(symbol, info={"energy": energy}) for symbol, energy in GFN2.items()]
+    assert "energy-unit" not in kinds(audit(dataset([*frames, *atoms])))
+
+
+def test_all_electron_energies_that_disagree_with_the_forces_are_an_error():
+    frames = spring(20, 1.0, HARTREE / 2)
+    found = kinds(audit(dataset(frames)))
+    assert found["energy-unit"].severity == "error"
+    assert "Rydberg and eV/Å" in found["inconsistent-units"].message
+    atoms = [Atoms(symbol, info={"energy": e}) for symbol, e in {"C": -75.6, "O": -150.0, "H": -1.0}.items()]
+    assert kinds(audit(dataset([*frames, *atoms])))["energy-unit"].severity == "error"
+
+
+def test_energies_beyond_all_electron_energies_in_ev_are_an_error():
+    frames = spring(20, HARTREE / 2 / KCAL_PER_MOL, HARTREE / 2 / KCAL_PER_MOL)
+    assert kinds(audit(dataset(frames)))["energy-unit"].severity == "error"
 
 
 def test_ratios_are_explained():
