@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from simkit.commands import inform, models, run, train
+from simkit.commands import evaluate, inform, md, predict, relax, run, train
 from simkit.commands.failures import DEBUG, reported
 
 
@@ -27,7 +27,11 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         with reported(debug=ctx.meta.get(DEBUG, False)):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                error.message = error.message.removeprefix("Value error, ")
+                raise
 
 
 app = typer.Typer(
@@ -40,10 +44,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("train")(train.train)
-app.command("evaluate")(models.evaluate)
-app.command("predict")(models.predict)
-app.command("relax")(models.relax)
-app.command("md")(models.md)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("relax")(relax.relax)
+app.command("md")(md.md)
 app.command("info")(inform.info)
 app.command("schema")(inform.schema)
 app.command("version")(inform.version)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.errors import SimkitError
+from simkit.files import shown
 
 if TYPE_CHECKING:
     from simkit.workflow.plan import Plan
@@ -62,7 +63,6 @@ def run(
 
 def _show_plan(plan: Plan, forced: set[str]) -> None:
     from simkit.commands.tables import print_table
-    from simkit.workflow.store import shown
 
     rows = []
     fresh: set[str] = set()
@@ -84,7 +84,6 @@ def _show_plan(plan: Plan, forced: set[str]) -> None:
 def _show_results(plan: Plan, report: Report) -> None:
     from simkit.commands.tables import print_table
     from simkit.progress import duration
-    from simkit.workflow.store import shown
 
     rows = []
     for name, step in plan.steps.items():

@@ -94,9 +94,9 @@ def _planned(document: Document, seed: int, output: Path) -> PlannedStep:
 
 def _follow(step: PlannedStep, seed: int, device: str) -> None:
     """What the processes other than the first do: the same work, without lock, log and results."""
+    from simkit.devices import resolve_device
     from simkit.progress import Silent
     from simkit.workflow.step import Context
-    from simkit.workflow.worker import resolve_device
 
     if step.finished:
         return

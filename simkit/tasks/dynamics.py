@@ -10,7 +10,8 @@ from simkit.progress import Progress, Silent
 from simkit.tasks.frames import read_frame
 from simkit.tasks.growing import file_hash
 from simkit.tasks.models import model_calculator
-from simkit.tasks.propagation import Dynamics, Ensemble, propagate
+from simkit.tasks.propagation import propagate
+from simkit.tasks.settings import PRECISION, Dynamics, Ensemble
 
 
 def run_md(
@@ -18,20 +19,20 @@ def run_md(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    ensemble: Ensemble = "langevin",
-    timestep: float = 0.5,
-    steps: int = 1000,
-    temperature: float = 300.0,
-    friction: float = 0.01,
-    time_constant: float = 100.0,
-    seed: int = 0,
-    save_every: int = 10,
-    log_every: int = 1,
-    checkpoint_every: int = 100,
-    max_temperature: float = 10_000.0,
+    ensemble: Ensemble = Dynamics.ensemble,
+    timestep: float = Dynamics.timestep,
+    steps: int = Dynamics.steps,
+    temperature: float = Dynamics.temperature,
+    friction: float = Dynamics.friction,
+    time_constant: float = Dynamics.time_constant,
+    seed: int = Dynamics.seed,
+    save_every: int = Dynamics.save_every,
+    log_every: int = Dynamics.log_every,
+    checkpoint_every: int = Dynamics.checkpoint_every,
+    max_temperature: float = Dynamics.max_temperature,
     frame: int = -1,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str | None = PRECISION,
     head: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -46,17 +47,18 @@ def run_md(
         source: structure file; ``frame`` chooses the frame, the last by default.
         folder: where results go.
         device: torch device.
-        dtype: ``float64`` or ``float32``; the model's own by default.
+        dtype: ``float64`` or ``float32``; None for the model's own.
         head: level of theory, for models trained on several.
         progress: where progress is shown.
 
-    The other arguments are those of :class:`~simkit.tasks.propagation.Dynamics`.
+    The other arguments are those of :class:`~simkit.tasks.settings.Dynamics`.
 
     Returns:
-        The content of ``md.json``; its ``status`` is ``finished`` or ``exploded``, with a ``remedy``.
+        The content of ``md.json``; its ``status`` is ``finished``, or ``exploded`` with a ``remedy``: then the
+        files end with the last good frame.
 
     Raises:
-        SimkitError: the folder holds a run with other settings, or a file cannot be used.
+        SimkitError: the folder holds a run with other settings, a file cannot be used, or the start is out of bounds.
     """
     settings = Dynamics(
         ensemble, timestep, steps, temperature, friction, time_constant,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 if TYPE_CHECKING:
-    from simkit.tasks.propagation import Dynamics
+    from simkit.tasks.settings import Dynamics
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Float[ndarray, " rows"]]:

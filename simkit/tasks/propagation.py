@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -21,41 +21,9 @@ from simkit.tasks.checkpoint import Checkpoint
 from simkit.tasks.energetics import summarise_log
 from simkit.tasks.frames import attach, extxyz_text, write_frames
 from simkit.tasks.growing import GrowingFile, csv_row
+from simkit.tasks.settings import Dynamics, Ensemble
 
-Ensemble = Literal["nve", "langevin", "bussi"]
 COLUMNS = ("step", "time_fs", "potential_ev", "kinetic_ev", "total_ev", "temperature_k")
-
-
-@dataclass(frozen=True)
-class Dynamics:
-    """Settings of a run.
-
-    Attributes:
-        ensemble: ``nve`` (velocity Verlet), ``langevin`` or ``bussi`` (stochastic velocity rescaling), both NVT.
-        timestep: in fs.
-        steps: number of time steps.
-        temperature: of the thermostat and of the initial velocities, in K. Without thermostat, and starting from a
-            minimum, half of it goes into potential energy.
-        friction: of Langevin dynamics, in 1/fs.
-        time_constant: of velocity rescaling, in fs.
-        seed: of the initial velocities and the thermostat.
-        save_every: steps between frames of the trajectory.
-        log_every: steps between lines of the log.
-        checkpoint_every: steps between checkpoints.
-        max_temperature: in K; a system that gets hotter has exploded, and the run stops.
-    """
-
-    ensemble: Ensemble = "langevin"
-    timestep: float = 0.5
-    steps: int = 1000
-    temperature: float = 300.0
-    friction: float = 0.01
-    time_constant: float = 100.0
-    seed: int = 0
-    save_every: int = 10
-    log_every: int = 1
-    checkpoint_every: int = 100
-    max_temperature: float = 10_000.0
 
 
 def propagate(
@@ -71,10 +39,15 @@ def propagate(
         progress: where progress is shown.
         title: of the progress bar.
 
+    Returns:
+        What ``md.json`` holds. A run that had to stop has the status ``exploded`` and a ``remedy``; its files end with
+        the last good frame.
+
     Raises:
-        SimkitError: settings that make no sense, or a folder that holds a run with other settings.
+        SimkitError: settings that make no sense, a folder that holds a run with other settings, or a start whose
+            energy, forces or temperature are out of bounds.
     """
-    _check(settings)
+    settings.require_sense()
     identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
     rng = np.random.default_rng(settings.seed)
     checkpoint = Checkpoint(folder / "checkpoint.npz", identity)
@@ -97,7 +70,6 @@ def propagate(
         "ns_per_day": run.speed,
     }
     if problem:
-        progress.say(f"{title}: stopped. {problem}")
         summary["remedy"] = problem
     write_json(folder / "md.json", summary)
     return summary
@@ -136,8 +108,7 @@ class _Run:
     def advance(self, first: int, fresh: bool) -> str | None:
         """Run from step ``first`` to the end; the reason if it had to stop."""
         if fresh:
-            if problem := self._problem(0):
-                return problem
+            self._require_good_start()
             self.log.write(",".join(COLUMNS) + "\n")
             self._write(0)
         self._remember()
@@ -196,14 +167,29 @@ class _Run:
         if step % settings.checkpoint_every == 0 or step == settings.steps:
             self.checkpoint.save(atoms, self.rng, step, (self.trajectory.sync(), self.log.sync()))
 
+    def _require_good_start(self) -> None:
+        if not self._finite():
+            raise SimkitError(
+                "the energy or a force of the first frame is not a finite number: check its distances and cell, and "
+                "whether the model was made for such structures"
+            )
+        now, limit = temperature(self.atoms, self.settings.ensemble), self.settings.max_temperature
+        if now > limit:
+            raise SimkitError(
+                f"the first frame has a temperature of {now:.0f} K, expected at most max_temperature, {limit:g} K: "
+                "lower the temperature or raise max_temperature"
+            )
+
     def _problem(self, step: int) -> str | None:
-        energy, forces = self.atoms.get_potential_energy(), self.atoms.get_forces()
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        if not self._finite():
             return f"At step {step} the energy or a force is not a finite number. {REMEDY}"
-        now = temperature(self.atoms, self.settings.ensemble)
-        if now > self.settings.max_temperature:
-            return f"At step {step} the temperature reached {now:.0f} K. {REMEDY}"
+        now, limit = temperature(self.atoms, self.settings.ensemble), self.settings.max_temperature
+        if now > limit:
+            return f"At step {step} the temperature reached {now:.0f} K, max_temperature is {limit:g} K. {REMEDY}"
         return None
+
+    def _finite(self) -> bool:
+        return bool(np.isfinite(self.atoms.get_potential_energy()) and np.isfinite(self.atoms.get_forces()).all())
 
     def _note(self) -> str:
         now = temperature(self.atoms, self.settings.ensemble)
@@ -211,8 +197,8 @@ class _Run:
 
 
 REMEDY = (
-    "final.xyz holds the last good frame. Use a shorter time step, relax the structure first, "
-    "or train the model on frames like that one"
+    "final.xyz holds the last good frame. Use a shorter time step, relax the structure first, or train the model on "
+    "frames like that one"
 )
 
 
@@ -246,12 +232,3 @@ def degrees_of_freedom(atoms: Atoms, ensemble: Ensemble) -> int:
 def temperature(atoms: Atoms, ensemble: Ensemble) -> float:
     """Kinetic temperature ``2 K / (f k_B)`` in K, with the f of :func:`degrees_of_freedom`."""
     return float(2 * atoms.get_kinetic_energy() / (degrees_of_freedom(atoms, ensemble) * units.kB))
-
-
-def _check(settings: Dynamics) -> None:
-    positive = ("timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant")
-    for name in positive:
-        if getattr(settings, name) <= 0:
-            raise SimkitError(f"expected a positive {name}, found {getattr(settings, name)}")
-    if settings.temperature < 0 or (settings.ensemble == "bussi" and settings.temperature == 0):
-        raise SimkitError(f"expected a positive temperature in K, found {settings.temperature}")

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -29,10 +29,10 @@ from simkit.tasks.frames import (
 )
 from simkit.tasks.growing import GrowingFile, file_hash
 from simkit.tasks.models import model_calculator
+from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 
-OptimiserName = Literal["BFGS", "LBFGS", "FIRE"]
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
-REMEDY = "raise max_steps, or try FIRE, which is the safest far from a minimum; the target holds the last geometry"
+REMEDY = "raise max_steps, or try FIRE, which is the safest far from a minimum; the results hold the last geometry"
 
 
 def relax_file(
@@ -40,13 +40,13 @@ def relax_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    fmax: float = 0.01,
-    max_steps: int = 500,
-    optimiser: OptimiserName = "BFGS",
-    relax_cell: bool = False,
+    fmax: float = Relaxation.fmax,
+    max_steps: int = Relaxation.max_steps,
+    optimiser: OptimiserName = Relaxation.optimiser,
+    relax_cell: bool = Relaxation.relax_cell,
     frame: int | None = None,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str | None = PRECISION,
     head: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def relax_file(
         relax_cell: also relax the cell, to zero stress; for periodic structures.
         frame: relax only this one; all by default.
         device: torch device.
-        dtype: ``float64`` or ``float32``; the model's own by default.
+        dtype: ``float64`` or ``float32``; None for the model's own.
         head: level of theory, for models trained on several.
         progress: where progress is shown.
 
@@ -97,7 +97,9 @@ def relax_file(
             keep_references(atoms)
             atoms.calc = calculator
             if relax_cell and not atoms.pbc.all():
-                raise SimkitError(f"{name} is not periodic along all axes: remove relax_cell, or set its pbc and cell")
+                raise SimkitError(
+                    f"{name} is not periodic along all axes: leave out relax_cell, or set its pbc and cell"
+                )
             if index < len(journal.finished):
                 journal.restore(atoms, journal.finished[index]["state"])
             else:

@@ -16,7 +16,8 @@ from simkit.progress import Progress
 from simkit.tasks.frames import attach, read_frame, read_frames, write_frames
 from simkit.tasks.growing import file_hash
 from simkit.tasks.labellers import Labeller, label_frame
-from simkit.tasks.propagation import Dynamics, propagate
+from simkit.tasks.propagation import propagate
+from simkit.tasks.settings import Dynamics
 
 
 @dataclass(frozen=True)

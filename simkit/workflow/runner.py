@@ -8,12 +8,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from simkit.errors import SimkitError
+from simkit.files import shown
 from simkit.progress import Progress, duration
 from simkit.workflow.executors import open_executor
 from simkit.workflow.machine import Profile, SerialProfile
 from simkit.workflow.plan import Plan, PlannedStep
 from simkit.workflow.relay import Relay, relayed
-from simkit.workflow.store import EVENTS, LOG, point_to_latest, shown
+from simkit.workflow.store import EVENTS, LOG, point_to_latest
 from simkit.workflow.worker import Job, Outcome, run_job
 
 

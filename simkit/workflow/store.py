@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simkit.errors import WorkflowError
-from simkit.files import write_json
+from simkit.files import shown, write_json
 from simkit.workflow.lock import LOCK, locked
 
 RESULT = "result.json"
@@ -55,11 +55,6 @@ def discard(folder: Path) -> None:
                 shutil.rmtree(path)
             elif path.name != LOCK:
                 path.unlink()
-
-
-def shown(path: Path) -> str:
-    """A path as people read it: relative to the working directory if it lies within."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def point_to_latest(parent: Path, folders: Mapping[str, Path]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 import simkit
+from simkit.devices import resolve_device
 from simkit.errors import Interrupted, SimkitError, WorkflowError
 from simkit.files import write_json
 from simkit.progress import Progress
@@ -143,30 +144,6 @@ def _run_step(job: Job, progress: Progress) -> None:
         "citations": list(step.citations()),
     }
     write_json(job.folder / RESULT, result)
-
-
-def resolve_device(name: str) -> str:
-    """The name of a torch device that is there; ``auto`` means a CUDA device if there is one, else the CPU.
-
-    Raises:
-        SimkitError: no such device here.
-    """
-    if name == "cpu":
-        return name
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in counts or not (index or "0").isdigit():
-        raise SimkitError(f"expected the device auto, cpu, cuda, cuda:1 or mps, found '{name}'")
-    if int(index or 0) >= counts[kind]:
-        raise SimkitError(
-            f"the device {name} is not there: this PyTorch ({torch.__version__}) sees {counts[kind]} {kind} devices; "
-            "use the device cpu, or install PyTorch for your device"
-        )
-    return name
 
 
 def json_ready(summary: dict[str, Any]) -> Any:

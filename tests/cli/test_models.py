@@ -10,6 +10,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from simkit import save_model
+from simkit.potentials.lennard_jones import LennardJones
+
 SMALL = """
 architecture: {kind: mace, cutoff: 3.0, hidden_irreps: 2x0e, max_ell: 1, correlation: 2, radial_mlp: [4]}
 training: {max_epochs: 1}
@@ -40,6 +43,17 @@ def copper(tmp_path):
     (tmp_path / "train.yaml").write_text("data: copper.xyz\n" + SMALL)
     (tmp_path / "flow.yaml").write_text(FLOW)
     return tmp_path / "copper.xyz"
+
+
+@pytest.fixture
+def argon(tmp_path):
+    """A Lennard-Jones model, and atoms far from its minimum beside it."""
+    path = tmp_path / "argon.simkit"
+    save_model(path, LennardJones(epsilon=0.0104, sigma=3.4, cutoff=7.0, elements=(18,)))
+    atoms = bulk("Ar", "fcc", a=4.6, cubic=True)
+    atoms.rattle(0.4, rng=np.random.default_rng(1))
+    write(tmp_path / "atoms.xyz", atoms)
+    return path
 
 
 def test_a_workflow_of_real_steps(simkit, copper):
@@ -73,7 +87,12 @@ def test_train_then_use_the_model(simkit, copper):
 
     assert simkit("predict", "out/model.simkit", copper, "-o", "p.xyz", "--dtype", "float64").exit_code == 0
     assert read("p.xyz", 0).get_stress().shape == (6,)
-    assert simkit("relax", "out/model.simkit", copper, "-o", "r.xyz", "--max-steps", "1").exit_code == 0
+    words = ("relax", "out/model.simkit", copper, "-o", "r.xyz")
+    assert simkit(*words, "--frame", "-1", "--fmax", "1000").exit_code == 0
+    stopped = simkit(*words, "--max-steps", "1")
+    assert (stopped.exit_code, stopped.stdout.count("not converged")) == (1, 6)
+    assert "6 of 6 structures did not converge: raise max_steps" in stopped.stderr
+    assert len(read("r.xyz", ":")) == 6
     assert simkit("md", "out/model.simkit", copper, "--steps", "1").exit_code == 0
     assert Path("md/trajectory.xyz").exists()
 
@@ -87,6 +106,21 @@ def test_info_of_data(simkit, copper):
     facts = json.loads(simkit("info", copper, "--json").stdout)
     assert (facts["frames"], facts["elements"]) == (6, ["Cu"])
     assert "audit" in simkit("info", copper).stdout
+
+
+def test_dynamics_that_explode_end_with_an_error_and_the_last_good_frame(simkit, copper, argon):
+    words = ("md", argon, "atoms.xyz", "--steps", "200", "--timestep", "1")
+    result = simkit(*words, "--max-temperature", "301")
+    assert result.exit_code == 1
+    assert "the dynamics stopped early. At step" in result.stderr
+    assert "exploded" in result.stdout
+    assert np.isfinite(read("md/final.xyz").get_forces()).all()
+    flow = {"md": {"kind": "md", "model": "argon.simkit", "structure": "atoms.xyz", "steps": 200, "timestep": 1}}
+    flow["md"]["max_temperature"] = 301
+    Path("md.yaml").write_text(json.dumps({"name": "hot", "steps": flow}))
+    result = simkit("run", "md.yaml")
+    assert result.exit_code == 1
+    assert "the dynamics stopped early. At step" in result.stderr
 
 
 @pytest.mark.parametrize(

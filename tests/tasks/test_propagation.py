@@ -13,7 +13,8 @@ from ase.io import read
 from simkit.errors import SimkitError
 from simkit.progress import Progress, Silent
 from simkit.tasks.energetics import linear_drift, read_table
-from simkit.tasks.propagation import Dynamics, degrees_of_freedom, draw_velocities, propagate, temperature
+from simkit.tasks.propagation import degrees_of_freedom, draw_velocities, propagate, temperature
+from simkit.tasks.settings import Dynamics
 
 
 class Interrupted(Exception):
@@ -168,9 +169,24 @@ def test_a_force_that_is_not_finite_stops_the_run_and_keeps_the_last_good_frame(
 
 
 def test_a_temperature_beyond_the_limit_stops_the_run(tmp_path):
-    summary = run(tmp_path, timestep=5.0, steps=5, temperature=600.0, max_temperature=100.0)
+    atoms = copper()
+    atoms.rattle(0.3, rng=np.random.default_rng(0))
+    summary = run(tmp_path, atoms, ensemble="nve", timestep=0.5, steps=50, temperature=10.0, max_temperature=300.0)
     assert summary["status"] == "exploded"
-    assert summary["steps"] == 0
+    assert 0 < summary["steps"] < 50
+    assert "max_temperature is 300 K" in summary["remedy"]
+    assert temperature(read(tmp_path / "final.xyz"), "nve") < 300
+
+
+def test_a_start_beyond_the_limits_is_refused(tmp_path):
+    with pytest.raises(SimkitError, match="expected a temperature below max_temperature, 100 K"):
+        run(tmp_path, temperature=600.0, max_temperature=100.0)
+    with pytest.raises(SimkitError, match=r"the first frame has a temperature of \d+ K"):
+        run(tmp_path, temperature=99.0, max_temperature=99.5, seed=3)
+    atoms = molecule("H2O")
+    atoms.calc = BreaksAt(0)
+    with pytest.raises(SimkitError, match="of the first frame is not a finite number"):
+        run(tmp_path, atoms)
 
 
 def test_settings_without_sense_are_refused(tmp_path):

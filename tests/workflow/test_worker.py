@@ -2,21 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from simkit.errors import SimkitError, WorkflowError
-from simkit.workflow.worker import json_ready, resolve_device
-
-
-def test_devices(monkeypatch):
-    assert resolve_device("cpu") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [resolve_device(name) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
-    with pytest.raises(SimkitError, match=r"the device cuda:2 is not there: .* sees 2 cuda devices"):
-        resolve_device("cuda:2")
-    with pytest.raises(SimkitError, match=r"expected the device auto, cpu, .* found 'gpu'"):
-        resolve_device("gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == "cpu"
+from simkit.errors import WorkflowError
+from simkit.workflow.worker import json_ready
 
 
 def test_summaries_become_plain_json():

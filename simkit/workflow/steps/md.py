@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from simkit.errors import SimkitError
+from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, Precision
 from simkit.workflow.step import Context, Input, Step
 
 ASE = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e"
@@ -26,28 +28,41 @@ class Check(BaseModel):
 
 
 class MolecularDynamics(Step):
-    """Molecular dynamics with a model; see :func:`simkit.tasks.dynamics.run_md`."""
+    """Molecular dynamics with a model; see :func:`simkit.tasks.dynamics.run_md`.
 
+    A run that explodes is a failed step; its folder keeps the files up to the last good frame.
+    """
+
+    version: ClassVar[int] = 2
     produces: ClassVar[tuple[str, ...]] = ("trajectory.xyz", "log.csv", "final.xyz", "md.json")
 
     model: Input = Field(description="Model file.")
-    structure: Input = Field(description="File with the starting structure (its last frame).")
-    ensemble: Literal["nve", "langevin", "bussi"] = "langevin"
-    timestep: PositiveFloat = Field(0.5, description="In fs.")
-    steps: PositiveInt = Field(1000, description="Time steps.")
-    temperature: NonNegativeFloat = Field(300.0, description="Of the initial velocities and the thermostat, in K.")
-    friction: PositiveFloat = Field(0.01, description="Of Langevin dynamics, in 1/fs.")
-    time_constant: PositiveFloat = Field(100.0, description="Of Bussi's thermostat, in fs.")
-    save_every: PositiveInt = Field(10, description="Time steps between frames of the trajectory.")
-    log_every: PositiveInt = Field(1, description="Time steps between lines of the log.")
-    checkpoint_every: PositiveInt = Field(100, description="Time steps between checkpoints.")
-    max_temperature: PositiveFloat = Field(10_000.0, description="A hotter system has exploded, in K.")
-    dtype: Literal["float32", "float64"] | None = Field("float64", description="Null for the model's own.")
+    structure: Input = Field(description="File with the starting structure.")
+    frame: int = Field(-1, description="Of that file, from 0; -1 is the last.")
+    ensemble: Ensemble = Dynamics.ensemble
+    timestep: PositiveFloat = Field(Dynamics.timestep, description="In fs.")
+    steps: PositiveInt = Field(Dynamics.steps, description="Time steps.")
+    temperature: NonNegativeFloat = Field(
+        Dynamics.temperature, description="Of the initial velocities and the thermostat, in K."
+    )
+    friction: PositiveFloat = Field(Dynamics.friction, description="Of Langevin dynamics, in 1/fs.")
+    time_constant: PositiveFloat = Field(Dynamics.time_constant, description="Of Bussi's thermostat, in fs.")
+    save_every: PositiveInt = Field(Dynamics.save_every, description="Time steps between frames of the trajectory.")
+    log_every: PositiveInt = Field(Dynamics.log_every, description="Time steps between lines of the log.")
+    checkpoint_every: PositiveInt = Field(Dynamics.checkpoint_every, description="Time steps between checkpoints.")
+    max_temperature: PositiveFloat = Field(
+        Dynamics.max_temperature, description="A hotter system has exploded, and the step fails; in K."
+    )
+    dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
     check: Check | None = Field(None, description="Compare with a reference method along the way.")
 
     def run(self, context: Context) -> dict[str, Any]:
-        """Run dynamics, or go on with it, then compare."""
+        """Run dynamics, or go on with it, then compare.
+
+        Raises:
+            SimkitError: the dynamics exploded.
+        """
         from simkit.tasks.check import check_file
         from simkit.tasks.dynamics import run_md
 
@@ -61,7 +76,9 @@ class MolecularDynamics(Step):
             device=context.device,
             progress=context.progress,
         )
-        if self.check is not None and summary["steps"] > 0:
+        if summary["status"] != "finished":
+            raise SimkitError(f"the dynamics stopped early. {summary['remedy']}")
+        if self.check is not None:
             target = context.folder / "check.csv"
             trajectory = context.folder / "trajectory.xyz"
             summary["check"] = check_file(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from simkit.tasks.settings import Precision
 from simkit.workflow.step import Context, Input, Step
 
 
@@ -16,7 +17,7 @@ class Predict(Step):
 
     model: Input = Field(description="Model file.")
     structures: Input = Field(description="Structures in any format that ASE reads.")
-    dtype: Literal["float32", "float64"] | None = Field(None, description="The model's own if not given.")
+    dtype: Precision | None = Field(None, description="The model's own if not given.")
     batch_atoms: PositiveInt = Field(512, description="Atoms evaluated together.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
 

@@ -1,0 +1,31 @@
+"""``simkit evaluate``: errors of a model on labelled frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simkit.commands.options import BatchAtoms, Device, Head, Model, OwnDtype, model_options, require_inputs
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="Labelled frames.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write too.")] = None,
+    dtype: OwnDtype = None,
+    device: Device = "auto",
+    head: Head = None,
+    batch_atoms: BatchAtoms = None,
+) -> None:
+    """Print a model's errors on labelled frames: MAE and RMSE of energy, forces and stress."""
+    from simkit.commands.facts import print_errors
+    from simkit.progress import Terminal
+    from simkit.tasks.assess import assess_file
+
+    require_inputs(model, data)
+    options = model_options(device, dtype, head, batch_atoms)
+    print_errors(assess_file(model, data, target=output, **options, progress=Terminal()))
+    if output:
+        print(f"errors: {output}")

@@ -1,0 +1,82 @@
+"""Settings of dynamics and relaxations, with the defaults of Python, workflow files and command line alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simkit.errors import SimkitError
+
+Ensemble = Literal["nve", "langevin", "bussi"]
+OptimiserName = Literal["BFGS", "LBFGS", "FIRE"]
+Precision = Literal["float32", "float64"]
+
+PRECISION: Precision = "float64"
+"""Of dynamics and relaxations, which rounding errors of float32 disturb: drift of the energy, noise near minima."""
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Settings of a run.
+
+    Attributes:
+        ensemble: ``nve`` (velocity Verlet), ``langevin`` or ``bussi`` (stochastic velocity rescaling), both NVT.
+        timestep: in fs.
+        steps: number of time steps.
+        temperature: of the thermostat and of the initial velocities, in K. Without thermostat, and starting from a
+            minimum, half of it goes into potential energy.
+        friction: of Langevin dynamics, in 1/fs.
+        time_constant: of velocity rescaling, in fs.
+        seed: of the initial velocities and the thermostat.
+        save_every: steps between frames of the trajectory.
+        log_every: steps between lines of the log.
+        checkpoint_every: steps between checkpoints.
+        max_temperature: in K; a system that gets hotter has exploded, and the run stops.
+    """
+
+    ensemble: Ensemble = "langevin"
+    timestep: float = 0.5
+    steps: int = 1000
+    temperature: float = 300.0
+    friction: float = 0.01
+    time_constant: float = 100.0
+    seed: int = 0
+    save_every: int = 10
+    log_every: int = 1
+    checkpoint_every: int = 100
+    max_temperature: float = 10_000.0
+
+    def require_sense(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            SimkitError: one is not positive, or the temperature is above its limit.
+        """
+        positive = ("timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise SimkitError(f"expected a positive {name}, found {getattr(self, name)}")
+        if self.temperature < 0 or (self.ensemble == "bussi" and self.temperature == 0):
+            raise SimkitError(f"expected a positive temperature in K, found {self.temperature}")
+        if self.temperature >= self.max_temperature:
+            raise SimkitError(
+                f"expected a temperature below max_temperature, {self.max_temperature:g} K, where a run counts as "
+                f"exploded; found {self.temperature:g} K: lower the one or raise the other"
+            )
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Settings of a relaxation.
+
+    Attributes:
+        fmax: largest force on any atom of a relaxed structure, in eV/Å.
+        max_steps: of each structure.
+        optimiser: BFGS, LBFGS or FIRE.
+        relax_cell: also relax the cell, to zero stress; for periodic structures.
+    """
+
+    fmax: float = 0.01
+    max_steps: int = 500
+    optimiser: OptimiserName = "BFGS"
+    relax_cell: bool = False
