@@ -17,6 +17,9 @@ from simkit.graph import make_graph
 from simkit.neighbours import build_neighbours
 from simkit.progress import Progress, Silent
 
+SAME_ENERGY = 1e-3
+"""Largest difference in eV between isolated atoms that count as the same."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -27,7 +30,7 @@ class Statistics:
         elements: atomic numbers, ascending, of all frames.
         element_counts: number of atoms of each element.
         labelled: number of frames that have an energy, forces, a stress.
-        isolated: energies of isolated atoms found in the data, in eV.
+        isolated: energies of isolated atoms found in the data, in eV; of several levels of theory, of the first.
         reference_energies: energy of each element in eV: isolated atoms where known, least squares on the composition
             for the others.
         reference_source: ``given``, ``isolated atom`` or ``least squares``, for each element.
@@ -99,7 +102,7 @@ class _Sums:
     atoms: int = 0
     elements: Counter[int] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
-    isolated: dict[int, float] = field(default_factory=dict)
+    isolated: dict[tuple[int, int], list[tuple[float, str]]] = field(default_factory=dict)
     alone: set[int] = field(default_factory=set)
     compositions: dict[tuple[tuple[int, int], ...], list[float]] = field(default_factory=dict)
     force_square: float = 0.0
@@ -118,7 +121,8 @@ class _Sums:
         if frame.is_isolated_atom:
             self.alone.add(numbers[0])
             if labels.energy is not None:
-                self.isolated[numbers[0]] = float(labels.energy[0])
+                head = 0 if frame.system.head is None else int(frame.system.head[0])
+                self.isolated.setdefault((head, numbers[0]), []).append((float(labels.energy[0]), frame.name))
             return
         self.frames += 1
         self.atoms += len(numbers)
@@ -169,7 +173,7 @@ def compute_statistics(
         progress: where progress is shown.
 
     Raises:
-        DataError: an empty dataset or a label that is NaN.
+        DataError: an empty dataset, a label that is NaN, or isolated atoms of one element with different energies.
     """
     sums = _Sums()
     with (progress or Silent()).task("statistics", len(dataset)) as task:
@@ -181,12 +185,27 @@ def compute_statistics(
     return _statistics(sums, cutoff, reference_energies or {})
 
 
+def _isolated_energies(sums: _Sums, given: Mapping[int, float]) -> dict[int, float]:
+    """Energy of the isolated atom of each element, of the first level of theory that has one."""
+    energies: dict[int, float] = {}
+    for (_, number), found in sorted(sums.isolated.items()):
+        (low, first), (high, second) = min(found), max(found)
+        if high - low > SAME_ENERGY and number not in given:
+            raise DataError(
+                f"expected one energy for the isolated {chemical_symbols[number]} atom, found {low} eV in {first} and "
+                f"{high} eV in {second}: keep one of them (that of the ground state), or give reference_energies"
+            )
+        energies.setdefault(number, found[0][0])
+    return energies
+
+
 def _statistics(sums: _Sums, cutoff: float | None, given: Mapping[int, float]) -> Statistics:
     elements = tuple(sorted({*sums.elements, *sums.alone}))
-    fixed = {**sums.isolated, **given}
+    alone = _isolated_energies(sums, given)
+    fixed = {**alone, **given}
     fitted, undetermined = fit_reference_energies(sums.compositions, fixed)
     references = {z: fixed[z] if z in fixed else fitted.get(z, 0.0) for z in elements}
-    isolated = {z: "isolated atom" for z in sums.isolated}
+    isolated = {z: "isolated atom" for z in alone}
     source = {
         **dict.fromkeys(elements, "least squares"),
         **isolated,
@@ -199,7 +218,7 @@ def _statistics(sums: _Sums, cutoff: float | None, given: Mapping[int, float]) -
         elements=elements,
         element_counts={z: sums.elements[z] for z in elements},
         labelled={name: sums.labelled[name] for name in ("energy", "forces", "stress")},
-        isolated=sums.isolated,
+        isolated=alone,
         reference_energies=references,
         reference_source={z: source[z] for z in elements},
         undetermined=undetermined,

@@ -68,6 +68,23 @@ def test_isolated_atoms_set_the_reference_and_nothing_else():
     assert given.interaction_per_atom_std == pytest.approx(np.std(energies))
 
 
+def test_isolated_atoms_of_one_element_must_agree():
+    atoms = [Atoms("Cu", info={"energy": energy}) for energy in (-0.5, -0.5005, -3.0)]
+    data = dataset([*crystals(3), *atoms])
+    with pytest.raises(DataError, match=r"Cu atom, found -3\.0 eV in memory:5 and -0\.5 eV in memory:3: keep one"):
+        compute_statistics(data)
+    assert compute_statistics(data, reference_energies={29: -1.0}).reference_energies[29] == -1.0
+    assert compute_statistics(dataset([*crystals(3), *atoms[:2]])).isolated == {29: -0.5}
+
+
+def test_isolated_atoms_of_different_levels_of_theory_may_differ():
+    frames = dataset([Atoms("Cu", info={"energy": energy}) for energy in (-3.0, -0.5)])
+    data = [
+        replace(f, system=replace(f.system, head=torch.tensor([head]))) for f, head in zip(frames, (1, 0), strict=True)
+    ]
+    assert compute_statistics(MemoryDataset(data)).isolated == {29: -0.5}
+
+
 def test_average_neighbours_leaves_out_atoms_without_any():
     far = Atoms("Cu3", positions=[[0, 0, 0], [2.5, 0, 0], [50, 0, 0]], info={"energy": 0.0})
     assert compute_statistics(dataset([far]), cutoff=3.0).average_neighbours == 1.0
