@@ -35,8 +35,7 @@ class Objective:
         self.potential = potential
         self.settings = settings
         self.fabric = fabric
-        stages = [settings.loss] + ([settings.stage_two] if settings.stage_two else [])
-        rows = [[stage.energy, stage.forces, stage.stress] for stage in stages]
+        rows = settings.weights
         self._weights = torch.tensor(rows, dtype=torch.float64, device=fabric.device)
         self._wanted = [[weight > 0 for weight in row] for row in rows]
         if not potential.capabilities.conservative and any(row[2] for row in rows):

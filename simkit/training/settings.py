@@ -106,9 +106,9 @@ class StageTwo(Settings):
     """
 
     start_epoch: PositiveInt
-    energy: NonNegativeFloat = 1000.0
-    forces: NonNegativeFloat = 100.0
-    stress: NonNegativeFloat = 0.0
+    energy: NonNegativeFloat = Field(default=1000.0, description="weight of the energy per atom")
+    forces: NonNegativeFloat = Field(default=100.0, description="weight of the components of the forces")
+    stress: NonNegativeFloat | None = Field(default=None, description="weight of the stress; by default as before")
     learning_rate: PositiveFloat = 1e-3
     average: Literal["keep", "ema", "uniform"] = "keep"
 
@@ -157,6 +157,21 @@ class TrainingSettings(Settings):
                 "stage two would never begin; lower the one or raise the other"
             )
         return self
+
+    @model_validator(mode="after")
+    def _some_weight_in_stage_two(self) -> TrainingSettings:
+        if self.stage_two and not any(self.weights[1]):
+            raise ValueError("expected a positive weight of energy, forces or stress in stage_two; found 0 for all")
+        return self
+
+    @property
+    def weights(self) -> list[tuple[float, float, float]]:
+        """Weights of energy, forces and stress in each stage."""
+        loss, later = self.loss, self.stage_two
+        first = (loss.energy, loss.forces, loss.stress)
+        if later is None:
+            return [first]
+        return [first, (later.energy, later.forces, loss.stress if later.stress is None else later.stress)]
 
     @property
     def torch_dtype(self) -> torch.dtype:
