@@ -71,7 +71,7 @@ def dependencies(workflow: Workflow) -> dict[str, frozenset[str]]:
                     _check(reference, workflow)
                     found.add(reference.step)
             except WorkflowError as error:
-                full = ("steps", name, *keys)
+                full = (*workflow.keys(name), *keys)
                 problems.append(f"{workflow.document.where(full)}: {dotted(full)}: {error}")
         needs[name] = frozenset(found)
     if problems:

@@ -46,7 +46,11 @@ def _problem(annotation: Any, detail: ErrorDetails) -> str:
         return "this key is required and missing"
     if kind == "extra_forbidden":
         name = str(detail["loc"][-1])
-        return f"unknown key; {suggestion(name, sorted(_field_names(annotation, detail['loc'][:-1])))}"
+        models = _models_at(annotation, detail["loc"][:-1])
+        deeper = next((path for model in models for path in _paths_to(name, model)), None)
+        names = sorted(found for model in models for found in _names(model))
+        hint = f"did you mean '{deeper}'?" if deeper else suggestion(name, names)
+        return f"unknown key; {hint}"
     if kind == "union_tag_not_found":
         return f"expected the key {detail['ctx']['discriminator']}, which chooses what the other keys mean"
     if kind == "union_tag_invalid":
@@ -61,6 +65,8 @@ def _expected(detail: ErrorDetails) -> str:
     if detail["type"] == "string_pattern_mismatch":
         return f"expected a text of the form {detail['ctx']['pattern']}, found {_short(detail['input'])}"
     if not message.startswith("Input should be "):
+        if detail["type"] == "value_error" and isinstance(detail["input"], dict):
+            return message  # of a validator of several keys at once, which names them
         return f"{message[:1].lower()}{message[1:]}, found {_short(detail['input'])}"
     wanted = message.removeprefix("Input should be ").replace("a valid dictionary", "a mapping (key: value)")
     wanted = (
@@ -94,15 +100,25 @@ def _keys_in_data(data: Any, location: tuple[str | int, ...], keep_last: bool) -
     return tuple(keys)
 
 
-def _field_names(annotation: Any, location: tuple[str | int, ...]) -> set[str]:
-    """Names of the fields of the models that a location leads to."""
+def _models_at(annotation: Any, location: tuple[str | int, ...]) -> list[type[BaseModel]]:
+    """The models that a location leads to."""
     reached = list(_models_and_types(annotation))
     for item in location:
         following: list[Any] = []
         for one in reached:
             following.extend(_inside(one, item))
         reached = following or _members(reached, item)
-    return {name for one in reached if _is_model(one) for name in _names(one)}
+    return [one for one in reached if _is_model(one)]
+
+
+def _paths_to(name: str, model: type[BaseModel]) -> Iterator[str]:
+    """Where else a key is known: ``training.max_epochs`` for ``max_epochs``."""
+    for key, field in model.model_fields.items():
+        for inner in _models_and_types(field.annotation):
+            if _is_model(inner):
+                if name in _names(inner):
+                    yield f"{field.alias or key}.{name}"
+                yield from (f"{field.alias or key}.{path}" for path in _paths_to(name, inner))
 
 
 def _members(reached: list[Any], item: str | int) -> list[Any]:

@@ -147,11 +147,11 @@ def _input_files(workflow: Workflow) -> dict[str, Path]:
                 continue
             files[source] = base / Path(source).expanduser()
             if not files[source].exists():
-                full = ("steps", name, *keys)
+                full = (*workflow.keys(name), *keys)
                 hint = f"; did you mean ${source}?" if source.split("/")[0] in workflow.steps else ""
                 problems.append(
                     f"{workflow.document.where(full)}: {dotted(full)}: no such file {files[source]} "
-                    f"(paths are relative to the folder of the workflow file){hint}"
+                    f"(paths are relative to the folder of {workflow.document.path.name}){hint}"
                 )
     if problems:
         raise WorkflowError("\n".join(problems))

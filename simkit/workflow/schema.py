@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, create_model
 
 from simkit.errors import WorkflowError
-from simkit.workflow.document import Document, read_document, suggestion, with_setting
+from simkit.workflow.document import Document, Keys, read_document, suggestion, with_setting
 from simkit.workflow.kinds import KINDS, Kinds, load_class
 from simkit.workflow.messages import validate
 from simkit.workflow.step import Step
@@ -48,6 +48,10 @@ class Workflow:
     steps: dict[str, Step]
     kinds: dict[str, str]
     document: Document
+
+    def keys(self, step: str) -> Keys:
+        """Where the settings of a step stand in the file; without ``steps``, the whole file belongs to one step."""
+        return ("steps", step) if "steps" in self.document.data else ()
 
 
 def read_workflow(

@@ -44,6 +44,7 @@ def test_settings_and_seed_replace_those_of_the_file(write, kinds):
             ("epochs: 2", "epoch: 2"),
             r"flow.yaml, line 10: steps.total.training.epoch: unknown key; did you mean 'epochs'\?",
         ),
+        (("epochs: 2", "rates: []"), r"line 9: steps.total.training: expected a rate$"),
         (("epochs: 2", "epochs: 0"), r"line 10: steps.total.training.epochs: expected a value greater than 0, found 0"),
         (("epochs: 2", "epochs: many"), r"line 10: .*epochs: expected an integer, .*found 'many'"),
         (
@@ -87,6 +88,7 @@ def test_all_problems_are_told_at_once(write, kinds):
     [
         ("steps.total.training.epoch=2", r"flow.yaml, --set steps.total.training.epoch: .*did you mean 'epochs'"),
         ("steps.totl.training.epochs=2", r"--set .*: no step is called 'totl'; did you mean 'total'\?"),
+        ("steps.total.epochs=2", r"--set steps.total.epochs: .*unknown key; did you mean 'training.epochs'\?"),
         ("sead=2", r"--set sead=2: unknown key 'sead'; did you mean 'seed'\?"),
         ("steps.total.training.epochs=[]", r"--set steps.total.training.epochs: .*expected an integer, found \[\]"),
     ],

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from simkit.errors import DataError
 from simkit.workflow.step import Input, Step
@@ -46,6 +46,12 @@ class Training(BaseModel):
     model_config = ConfigDict(extra="forbid")
     epochs: int = Field(3, gt=0)
     rates: list[float] = [1e-3]
+
+    @model_validator(mode="after")
+    def _some_rates(self):
+        if not self.rates:
+            raise ValueError("expected a rate")
+        return self
 
 
 class Add(Step):
