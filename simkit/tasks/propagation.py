@@ -79,6 +79,16 @@ def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) 
     """Give free atoms momenta of a temperature (K), without drift and, outside periodic cells, without rotation."""
     widths = np.sqrt(atoms.get_masses() * units.kB * temperature)
     atoms.set_momenta(widths[:, None] * rng.standard_normal((len(atoms), 3)))
+    remove_drift(atoms)
+
+
+def remove_drift(atoms: Atoms) -> None:
+    """Take out the momenta that do not count (:func:`degrees_of_freedom`): translation and, of molecules, rotation.
+
+    Rescaling of velocities needs it at every step. What rounding leaves of these momenta is rescaled too, but nothing
+    takes it back: it grows exponentially until all kinetic energy is in them (S. C. Harvey, R. K.-Z. Tan, T. E.
+    Cheatham, J. Comput. Chem. 19, 726 (1998), the flying ice cube).
+    """
     if atoms.constraints or len(atoms) == 1:
         return
     Stationary(atoms, preserve_temperature=False)
@@ -117,6 +127,8 @@ class _Run:
         for step in range(first + 1, self.settings.steps + 1):
             try:
                 dynamics.step()
+                if self.settings.ensemble == "bussi":
+                    remove_drift(self.atoms)
             except SimkitError as error:
                 return f"At step {step}: {error}. {REMEDY}"
             if problem := self._problem(step):
