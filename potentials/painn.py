@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from simkit.graph import Graph
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.potentials.cutoffs import cosine_cutoff, polynomial_envelope
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
+from simkit.potentials.options import Envelope
 from simkit.potentials.radial import BesselBasis
 
 CITATION = (
@@ -123,14 +124,14 @@ class PaiNN(Potential):
         reference_energies: Sequence[Sequence[float]] | None = None,
         scale: float = 1.0,
         shift: float = 0.0,
-        envelope: Literal["polynomial", "cosine"] = "polynomial",
+        envelope: Envelope = "polynomial",
     ) -> None:
         super().__init__(Capabilities(cutoff, layers * cutoff, tuple(elements), citations=(CITATION,)))
         references = (
             [[0.0] * len(elements)] if reference_energies is None else [list(row) for row in reference_energies]
         )
         _check_sizes(elements, channels, layers, average_neighbours, references)
-        if envelope not in ("polynomial", "cosine"):
+        if envelope not in get_args(Envelope):
             raise SimkitError(f"expected the envelope 'polynomial' or 'cosine', found {envelope!r}")
         self.channels = channels
         self.n_radial = n_radial

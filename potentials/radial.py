@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from ase.data import covalent_radii
@@ -12,9 +11,6 @@ from torch import Tensor, nn
 
 from simkit.errors import SimkitError
 from simkit.potentials.constants import Constants
-
-RadialBasis = Literal["bessel", "gaussian", "chebyshev"]
-DistanceTransform = Literal["agnesi", "soft"]
 
 
 class BesselBasis(Constants):

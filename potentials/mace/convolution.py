@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from simkit.potentials.irreps import Path
 from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
-from simkit.potentials.mace.irreps import Path
 
 
 @dataclass(frozen=True)

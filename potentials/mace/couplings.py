@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import cache
 from itertools import combinations_with_replacement
 
@@ -35,22 +34,6 @@ def _chains(lmax: int, order: int, natural: bool) -> list[tuple[Irrep, Tensor]]:
                 full[..., right**2 : (right + 1) ** 2] = coupled
                 chains.append((irrep, full))
     return sorted(chains, key=lambda chain: chain[0])
-
-
-def coupling_bytes(lmax: int, order: int) -> int:
-    """Memory that :func:`full_couplings` takes for all degrees; it grows like (lmax + 1) to the power of 2·order."""
-    numbers = Counter({(degree, (-1) ** degree): 1 for degree in range(lmax + 1)})
-    for _ in range(order - 1):
-        longer: Counter[Irrep] = Counter()
-        for (left, parity), number in numbers.items():
-            for right in range(lmax + 1):
-                for degree in range(abs(left - right), left + right + 1):
-                    irrep = (degree, parity * (-1) ** right)
-                    if order < 4 or irrep[1] == (-1) ** degree:
-                        longer[irrep] += number
-        numbers = longer
-    components = sum((2 * degree + 1) * number for (degree, _), number in numbers.items())
-    return 8 * components * (lmax + 1) ** (2 * order)
 
 
 def full_couplings(lmax: int, order: int, degree: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simkit.potentials.constants import Constants
+from simkit.potentials.irreps import coupling_paths
 from simkit.potentials.mace.convolution import Edges, convolution, coupling_table
 from simkit.potentials.mace.grouping import ElementGroups
-from simkit.potentials.mace.irreps import coupling_paths
 from simkit.potentials.mace.linear import (
     SIGMOID_NORM,
     SILU_NORM,
@@ -22,8 +22,6 @@ from simkit.potentials.mace.linear import (
     NormalisedNetwork,
     RadialNetwork,
 )
-
-InteractionName = Literal["agnostic", "residual", "density", "density_residual", "residual_nonlinear"]
 
 
 class EdgeFeatures(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from simkit.graph import Graph
 from simkit.potential import AtomicOutput, Capabilities, Potential, require_elements
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
-from simkit.potentials.mace.architecture import build_interaction, check_architecture
+from simkit.potentials.irreps import parse_irreps
+from simkit.potentials.mace.architecture import build_interaction
 from simkit.potentials.mace.blocks import NodeEmbedding, Product, ScaleShift
 from simkit.potentials.mace.convolution import Edges
 from simkit.potentials.mace.grouping import ElementGroups
 from simkit.potentials.mace.harmonics import SphericalHarmonics
-from simkit.potentials.mace.interaction import EdgeFeatures, InteractionName, Widths
-from simkit.potentials.mace.irreps import parse_irreps
-from simkit.potentials.mace.radial import RadialEmbedding
-from simkit.potentials.mace.readout import Gate, LinearReadout, NonLinearReadout
-from simkit.potentials.radial import DistanceTransform, RadialBasis
+from simkit.potentials.mace.interaction import EdgeFeatures, Widths
+from simkit.potentials.mace.radial_embedding import RadialEmbedding
+from simkit.potentials.mace.readout import LinearReadout, NonLinearReadout
+from simkit.potentials.options import DistanceTransform, Gate, Interaction, RadialBasis, Repulsion, check_mace
 from simkit.potentials.zbl import CITATION as ZBL_CITATION
 from simkit.potentials.zbl import ZBLRepulsion
 from simkit.system import System
@@ -97,8 +97,8 @@ class MACE(Potential):
         envelope_power: int = 5,
         distance_transform: DistanceTransform | None = None,
         radial_mlp: Sequence[int] = (64, 64, 64),
-        first_interaction: InteractionName = "residual",
-        interaction: InteractionName = "residual",
+        first_interaction: Interaction = "residual",
+        interaction: Interaction = "residual",
         readout_mlp: str = "16x0e",
         gate: Gate = "silu",
         average_neighbours: float = 1.0,
@@ -107,7 +107,7 @@ class MACE(Potential):
         shift: float | Sequence[float] = 0.0,
         heads: Sequence[str] = ("default",),
         default_head: str | None = None,
-        zbl: Literal["inside", "outside"] | None = None,
+        zbl: Repulsion | None = None,
         apply_cutoff: bool = True,
         edge_irreps: str | None = None,
         element_weights: bool = True,
@@ -138,7 +138,7 @@ class MACE(Potential):
             "edge_irreps": edge_irreps,
             "element_weights": element_weights,
         }
-        check_architecture(self.architecture)
+        check_mace(self.architecture)
         channels = hidden[0]
         self.zbl = zbl
         self.apply_cutoff = apply_cutoff

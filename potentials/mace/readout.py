@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from e3nn.math import normalize2mom
@@ -13,8 +12,6 @@ from torch.nn import functional
 
 from simkit.errors import SimkitError
 from simkit.potentials.mace.linear import SILU_NORM, Linear
-
-Gate = Literal["silu", "tanh", "abs"]
 
 
 class LinearReadout(nn.Module):

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from simkit.errors import SimkitError
+from simkit.potentials.options import (
+    DistanceTransform,
+    Envelope,
+    Gate,
+    Interaction,
+    RadialBasis,
+    Repulsion,
+    check_mace,
+)
 from simkit.training.settings import Settings
-
-Interaction = Literal["agnostic", "residual", "density", "density_residual", "residual_nonlinear"]
 
 
 class MaceArchitecture(Settings):
-    """A new MACE; the fields are arguments of :class:`simkit.potentials.mace.MACE`.
+    """A new MACE; the fields are arguments of :class:`simkit.potentials.mace.MACE`, of which it lacks those for several
+    levels of theory, ``edge_irreps`` and ``element_weights``, and has one ``correlation`` for all layers.
 
     Reference: I. Batatia et al., NeurIPS 2022, arXiv:2206.07697.
     """
@@ -23,17 +32,26 @@ class MaceArchitecture(Settings):
     max_ell: int = Field(default=3, ge=0)
     correlation: PositiveInt = 3
     layers: PositiveInt = 2
-    radial_basis: Literal["bessel", "gaussian", "chebyshev"] = "bessel"
+    radial_basis: RadialBasis = "bessel"
     n_radial: PositiveInt = 8
     envelope_power: PositiveInt = 5
-    distance_transform: Literal["agnesi", "soft"] | None = None
+    distance_transform: DistanceTransform | None = None
     radial_mlp: tuple[PositiveInt, ...] = (64, 64, 64)
     first_interaction: Interaction = "residual"
     interaction: Interaction = "residual"
     readout_mlp: str = "16x0e"
-    gate: Literal["silu", "tanh", "abs"] = "silu"
-    zbl: Literal["inside", "outside"] | None = None
+    gate: Gate = "silu"
+    zbl: Repulsion | None = None
     apply_cutoff: bool = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MaceArchitecture:
+        single = {"correlation": [self.correlation] * self.layers, "edge_irreps": None}
+        try:
+            check_mace({**self.config(), **single, "heads": ["default"], "default_head": "default"})
+        except SimkitError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def config(self) -> dict[str, Any]:
         """Arguments of the class that do not come from the data."""
@@ -48,10 +66,10 @@ class PainnArchitecture(Settings):
 
     kind: Literal["painn"] = "painn"
     cutoff: PositiveFloat = Field(default=5.0, description="Å")
-    channels: PositiveInt = 128
+    channels: int = Field(default=128, gt=0, multiple_of=2, description="even: the readout halves it")
     layers: PositiveInt = 3
     n_radial: PositiveInt = 20
-    envelope: Literal["polynomial", "cosine"] = "polynomial"
+    envelope: Envelope = "polynomial"
 
     def config(self) -> dict[str, Any]:
         """Arguments of the class that do not come from the data."""
@@ -74,7 +92,10 @@ class Pretrained(Settings):
     reference_energies: Literal["keep", "refit"] = "refit"
 
 
-Architecture = Annotated[MaceArchitecture | PainnArchitecture | Pretrained, Field(discriminator="kind")]
+NewArchitecture = MaceArchitecture | PainnArchitecture
+"""Settings of potentials that start from random weights."""
+
+Architecture = Annotated[NewArchitecture | Pretrained, Field(discriminator="kind")]
 
 
 class Normalisation(Settings):

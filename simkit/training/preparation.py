@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 from simkit.datasets.statistics import Statistics
 from simkit.errors import DataError
 from simkit.potential import Potential
 from simkit.potentials.catalogue import build
-from simkit.training.architectures import MaceArchitecture, Normalisation, PainnArchitecture
+from simkit.potentials.default_dtype import default_dtype
+from simkit.training.architectures import NewArchitecture, Normalisation
 
 
 def new_potential(
-    architecture: MaceArchitecture | PainnArchitecture, statistics: Statistics, normalisation: Normalisation, seed: int
+    architecture: NewArchitecture, statistics: Statistics, normalisation: Normalisation, seed: int
 ) -> Potential:
     """A potential with random weights for the elements, the neighbours and the energies of the training data.
 
@@ -38,7 +36,7 @@ def new_potential(
         "scale": _scale(statistics, normalisation),
         "shift": _shift(statistics, normalisation),
     }
-    with _constants_in_float64():
+    with default_dtype(torch.float64):  # constants keep all their digits
         torch.manual_seed(seed)
         return build({"kind": architecture.kind, "config": config})
 
@@ -61,14 +59,3 @@ def _shift(statistics: Statistics, normalisation: Normalisation) -> float:
     if statistics.interaction_per_atom_mean is None:
         raise DataError("no training frame has an energy: set normalisation.shift to a number in eV, e.g. 0")
     return statistics.interaction_per_atom_mean
-
-
-@contextmanager
-def _constants_in_float64() -> Iterator[None]:
-    """Within the block new tensors are float64, so that constants keep all their digits."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)

@@ -13,9 +13,9 @@ from simkit.errors import SimkitError, UnsupportedElementError
 from simkit.evaluation import evaluate
 from simkit.neighbours import build_neighbours
 from simkit.potentials.mace import MACE, with_elements
-from simkit.potentials.mace.architecture import check_architecture
 from simkit.potentials.mace.convolution import Edges
-from simkit.potentials.mace.couplings import coupling_bytes, full_couplings
+from simkit.potentials.mace.couplings import full_couplings
+from simkit.potentials.options import check_mace, coupling_bytes
 from simkit.system import System, concatenate
 
 ENERGIES = [[-1.1, -3.3, -5.5]]
@@ -200,7 +200,7 @@ def test_conversion_to_float32_and_back_restores_symmetry() -> None:
 )
 def test_inconsistent_arguments(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SimkitError, match=message):
-        check_architecture({**MACE(**SMALL).architecture, **change})
+        check_mace({**MACE(**SMALL).architecture, **change})
 
 
 def test_number_of_scales() -> None:

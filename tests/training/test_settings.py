@@ -3,6 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
+from simkit.training.architectures import MaceArchitecture, PainnArchitecture
 from simkit.training.settings import LossSettings, StageTwo, TrainingSettings
 
 
@@ -20,3 +21,22 @@ def test_stage_two_needs_a_weight() -> None:
         TrainingSettings(stage_two=StageTwo(start_epoch=10, energy=0, forces=0))
     only_stress = StageTwo(start_epoch=10, energy=0, forces=0)
     assert TrainingSettings(loss=LossSettings(stress=1), stage_two=only_stress).weights[1] == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"max_ell": 0}, "go beyond max_ell=0"),
+        ({"hidden_irreps": "4x1o"}, "natural parity"),
+        ({"readout_mlp": "16"}, "natural parity"),
+        ({"interaction": "residual_nonlinear"}, "apply_cutoff=False"),
+    ],
+)
+def test_a_mace_that_cannot_be_built_is_refused_with_its_settings(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        MaceArchitecture(**wrong)
+
+
+def test_odd_channels_of_painn_are_refused_with_its_settings() -> None:
+    with pytest.raises(ValidationError, match="multiple of 2"):
+        PainnArchitecture(channels=5)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from simkit.training.architectures import MaceArchitecture, Normalisation, PainnArchitecture, Pretrained
+from simkit.training.architectures import MaceArchitecture, NewArchitecture, Normalisation, Pretrained
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReplaySettings, SplitSettings
 from simkit.workflow.step import Context, Input, Step
@@ -41,9 +41,7 @@ class Train(Step):
     validation: Input | None = Field(default=None, description="Frames that choose the best epoch; else split.")
     test: Input | None = Field(default=None, description="Frames for the final errors only; else split.")
     split: SplitSettings = SplitSettings()
-    architecture: Annotated[MaceArchitecture | PainnArchitecture | PretrainedInput, Field(discriminator="kind")] = (
-        MaceArchitecture()
-    )
+    architecture: Annotated[NewArchitecture | PretrainedInput, Field(discriminator="kind")] = MaceArchitecture()
     normalisation: Normalisation = Normalisation()
     reference_energies: dict[str, float] = Field(default={}, description="Isolated atoms' energies in eV, by symbol.")
     replay: ReplayInput | None = None

@@ -1,4 +1,4 @@
-"""Which irreducible representations a MACE holds and how they couple."""
+"""Irreducible representations of natural parity and how they couple."""
 
 from __future__ import annotations
 
@@ -32,11 +32,6 @@ def parse_irreps(text: str) -> tuple[int, ...]:
             )
         channels.append(int(match[1] or 1))
     return tuple(channels)
-
-
-def format_irreps(channels: tuple[int, ...]) -> str:
-    """The inverse of :func:`parse_irreps`."""
-    return "+".join(f"{n}x{degree}{'eo'[degree % 2]}" for degree, n in enumerate(channels))
 
 
 def coupling_paths(l1_max: int, l2_max: int, l3_max: int) -> tuple[Path, ...]:

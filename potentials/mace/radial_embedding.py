@@ -6,7 +6,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from simkit.potentials.cutoffs import polynomial_envelope
-from simkit.potentials.radial import DistanceTransform, RadialBasis, distance_transform, radial_basis
+from simkit.potentials.options import DistanceTransform, RadialBasis
+from simkit.potentials.radial import distance_transform, radial_basis
 
 
 class RadialEmbedding(nn.Module):
