@@ -50,6 +50,8 @@ def describe(frame: Frame, graph: Graph) -> Float[ndarray, " features"]:
 
     ``d_k = (1/N) Σ_pairs (z_i z_j / z̄²) exp(-(r - μ_k)² / 2w²) (1 - (r/r_c)²)²``, with w = 0.4 Å.
     """
+    if graph.centre.numel() == 0:
+        return np.zeros(len(CENTRES))
     r = graph.vectors.norm(dim=1).numpy()
     z = frame.system.numbers.double().numpy()
     weight = z[graph.centre.numpy()] * z[graph.neighbour.numpy()] / z.mean() ** 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from simkit.commands.facts import print_facts, print_findings
 from simkit.commands.failures import require_file
-from simkit.errors import SimkitError
+from simkit.errors import DataError, SimkitError
 
 MODEL_SUFFIXES = (".simkit", ".model", ".safetensors", ".pt", ".pth")
 
@@ -76,8 +76,12 @@ def _data_facts(path: Path, cutoff: float | None) -> dict[str, Any]:
     from simkit.progress import Terminal
 
     dataset, progress = open_dataset(path), Terminal()
-    statistics = compute_statistics(dataset, cutoff, progress=progress)
-    return {**statistics.to_dict(), "audit": audit(dataset, progress=progress).to_dict()}
+    findings = audit(dataset, progress=progress).to_dict()
+    try:
+        facts = compute_statistics(dataset, cutoff, progress=progress).to_dict()
+    except DataError as error:  # the audit names all frames that are at fault, the statistics only the first
+        facts = {"frames": len(dataset), "statistics": f"none: {error}"}
+    return {**facts, "audit": findings}
 
 
 def _result(folder: Path) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from simkit.progress import Progress, Silent
-from simkit.tasks.frames import read_frame
+from simkit.tasks.frames import naming, read_frame
 from simkit.tasks.growing import file_hash
-from simkit.tasks.models import model_calculator
+from simkit.tasks.models import model_calculator, require_usable
 from simkit.tasks.propagation import propagate
 from simkit.tasks.settings import PRECISION, Dynamics, Ensemble
 
@@ -65,7 +65,11 @@ def run_md(
         seed, save_every, log_every, checkpoint_every, max_temperature,
     )  # fmt: skip
     atoms = read_frame(source, frame)
-    atoms.calc = model_calculator(model, device=device, dtype=dtype, head=head)
+    calculator = model_calculator(model, device=device, dtype=dtype, head=head)
+    name = f"{Path(source).name} ({atoms.get_chemical_formula()})"
+    require_usable(calculator.potential, atoms, name)
+    atoms.calc = calculator
     identity = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame}
     identity |= {"dtype": dtype, "head": head}
-    return propagate(atoms, Path(folder), settings, identity=identity, progress=progress or Silent())
+    with naming(name):
+        return propagate(atoms, Path(folder), settings, identity=identity, progress=progress or Silent())

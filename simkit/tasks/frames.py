@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread
 from ase.io.extxyz import write_extxyz
 
-from simkit.errors import DataError
+from simkit.errors import DataError, InvalidSystemError, UnsupportedElementError
 
 EXTXYZ = (".xyz", ".extxyz")
 
@@ -61,7 +63,11 @@ def count_frames(path: str | os.PathLike[str]) -> int:
                     f"{source}: frame {count} should start with its number of atoms, found {line[:40]!r}"
                 ) from None
             for _ in range(skipped):
-                file.readline()
+                if not file.readline():
+                    raise DataError(
+                        f"{source}: frame {count} should have {skipped - 1} atoms, but the file ends before: it is "
+                        "truncated; copy it again"
+                    )
             count += 1
     return count
 
@@ -81,6 +87,16 @@ def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
 def frame_name(path: str | os.PathLike[str], index: int, atoms: Atoms) -> str:
     """How messages call a frame."""
     return f"{Path(path).name}, frame {index} ({atoms.get_chemical_formula()})"
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Say in errors about a structure which one it is."""
+    try:
+        yield
+    except (InvalidSystemError, UnsupportedElementError) as error:
+        message = re.sub(r"^frame 0 \(\w*\): ", "", str(error))
+        raise type(error)(f"{name}: {message}") from error
 
 
 def extxyz_text(atoms: Atoms) -> str:

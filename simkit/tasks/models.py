@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from ase.calculators.calculator import Calculator as AseCalculator
+from ase import Atoms
 
 from simkit.calculator import Calculator
-from simkit.errors import SimkitError
-from simkit.potential import Potential
+from simkit.errors import InvalidSystemError, SimkitError
+from simkit.potential import Potential, require_elements
 from simkit.potentials.model_file import load_model
+from simkit.system import System
+from simkit.tasks.frames import naming
 
 T = TypeVar("T")
 
@@ -30,9 +32,21 @@ def open_model(
 
 def model_calculator(
     path: str | os.PathLike[str], *, device: str = "cpu", dtype: str | None = None, head: str | None = None
-) -> AseCalculator:
+) -> Calculator:
     """A model file as an ASE calculator."""
     return Calculator(path, device=device, dtype=dtype, head=head)
+
+
+def require_usable(potential: Potential, atoms: Atoms, name: str) -> None:
+    """Check a structure without evaluating it: atoms, elements, positions and cell.
+
+    Raises:
+        UnsupportedElementError, InvalidSystemError: naming the structure.
+    """
+    with naming(name):
+        if len(atoms) == 0:
+            raise InvalidSystemError("expected at least one atom, found none")
+        require_elements(potential, System.from_ase(atoms))
 
 
 def grouped_by_atoms(items: Iterable[T], count: Callable[[T], int], budget: int) -> Iterator[list[T]]:

@@ -11,12 +11,12 @@ import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from simkit.errors import InvalidSystemError, SimkitError, UnsupportedElementError
+from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.files import atomic_path
 from simkit.graph import require_separated
 from simkit.neighbours import Neighbours, build_neighbours
-from simkit.potential import Potential, require_elements
+from simkit.potential import Potential
 from simkit.progress import Progress, Silent, Task
 from simkit.system import System
 from simkit.tasks.frames import (
@@ -24,12 +24,13 @@ from simkit.tasks.frames import (
     count_frames,
     frame_name,
     keep_references,
+    naming,
     read_frames,
     require_extxyz,
     write_frames,
 )
 from simkit.tasks.growing import file_hash
-from simkit.tasks.models import grouped_by_atoms, open_model
+from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
 
 BATCH_ATOMS = 512
 """Atoms that are evaluated together; enough to keep a few CPU cores or a small GPU busy."""
@@ -104,7 +105,7 @@ def predict_batch(potential: Potential, frames: list[Atoms], names: list[str]) -
         UnsupportedElementError, InvalidSystemError: naming the frame.
     """
     for name, atoms in zip(names, frames, strict=True):
-        _check(potential, atoms, name)
+        require_usable(potential, atoms, name)
     system = System.from_ase(frames, dtype=potential.dtype, device=potential.device)
     neighbours = build_neighbours(system, potential.cutoff)
     _check_distances(system, neighbours, names)
@@ -126,24 +127,13 @@ def predict_batch(potential: Potential, frames: list[Atoms], names: list[str]) -
     return frames
 
 
-def _check(potential: Potential, atoms: Atoms, name: str) -> None:
-    try:
-        require_elements(potential, System.from_ase(atoms))
-    except UnsupportedElementError as error:
-        raise UnsupportedElementError(f"{name}: {error}") from error
-    except InvalidSystemError as error:
-        raise InvalidSystemError(f"{name}: {str(error).removeprefix('frame 0 ')}") from error
-
-
 def _check_distances(system: System, neighbours: Neighbours, names: list[str]) -> None:
     try:
         require_separated(system, neighbours)
     except InvalidSystemError:
         for name, one in zip(names, system.split(), strict=True):
-            try:
+            with naming(name):
                 require_separated(one, build_neighbours(one, neighbours.cutoff))
-            except InvalidSystemError as error:
-                raise InvalidSystemError(f"{name}: {error}") from error
         raise
 
 

@@ -22,13 +22,14 @@ from simkit.tasks.frames import (
     extxyz_text,
     frame_name,
     keep_references,
+    naming,
     read_frame,
     read_frames,
     require_extxyz,
     write_frames,
 )
 from simkit.tasks.growing import GrowingFile, file_hash
-from simkit.tasks.models import model_calculator
+from simkit.tasks.models import model_calculator, require_usable
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 
 OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
@@ -78,7 +79,7 @@ def relax_file(
     """
     if optimiser not in OPTIMISERS:
         raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
-    if fmax <= 0:
+    if not fmax > 0:
         raise SimkitError(f"expected a positive fmax in eV/Å, found {fmax}")
     path = require_extxyz(target)
     identity = {
@@ -87,6 +88,10 @@ def relax_file(
     }  # fmt: skip
     calculator = model_calculator(model, device=device, dtype=dtype, head=head)
     structures = list(_chosen(source, frame))
+    for name, atoms in structures:
+        require_usable(calculator.potential, atoms, name)
+        if relax_cell and not atoms.pbc.all():
+            raise SimkitError(f"{name} is not periodic along all axes: leave out relax_cell, or set its pbc and cell")
     journal = _Journal(path, identity)
     done: list[Atoms] = []
     with (
@@ -96,16 +101,12 @@ def relax_file(
         for index, (name, atoms) in enumerate(structures):
             keep_references(atoms)
             atoms.calc = calculator
-            if relax_cell and not atoms.pbc.all():
-                raise SimkitError(
-                    f"{name} is not periodic along all axes: leave out relax_cell, or set its pbc and cell"
-                )
             if index < len(journal.finished):
                 journal.restore(atoms, journal.finished[index]["state"])
             else:
-                _Relaxation(atoms, name, journal, steps_file, task).run(
-                    OPTIMISERS[optimiser], fmax, max_steps, relax_cell
-                )
+                relaxation = _Relaxation(atoms, name, journal, steps_file, task)
+                with naming(name):
+                    relaxation.run(OPTIMISERS[optimiser], fmax, max_steps, relax_cell)
             done.append(_result(atoms))
     with atomic_path(path) as temporary:
         write_frames(temporary, done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,13 +51,13 @@ class Dynamics:
         """Check the numbers.
 
         Raises:
-            SimkitError: one is not positive, or the temperature is above its limit.
+            SimkitError: one is not positive and finite, or the temperature is above its limit.
         """
         positive = ("timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant")
         for name in positive:
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SimkitError(f"expected a positive {name}, found {getattr(self, name)}")
-        if self.temperature < 0 or (self.ensemble == "bussi" and self.temperature == 0):
+        if not self.temperature >= 0 or (self.ensemble == "bussi" and self.temperature == 0):
             raise SimkitError(f"expected a positive temperature in K, found {self.temperature}")
         if self.temperature >= self.max_temperature:
             raise SimkitError(

@@ -93,3 +93,17 @@ def test_a_missing_file_and_a_wrong_suffix_are_named(tmp_path, argon_model, crys
     write(tmp_path / "in.xyz", crystal)
     with pytest.raises(DataError, match=r"ends in \.xyz or \.extxyz, found out\.csv"):
         predict_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("99999999999\n\nAr 0 0 0\n", "frame 0 should have 99999999999 atoms, but the file ends before"),
+        ("0\n\n", "expected at least one atom, found none"),
+    ],
+)
+def test_a_file_with_a_wrong_number_of_atoms_is_refused(tmp_path, argon_model, text, message):
+    (tmp_path / "in.xyz").write_text(text)
+    with pytest.raises(SimkitError, match=message):
+        predict_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz")
+    assert [path.name for path in tmp_path.glob("*out*")] == []

@@ -92,3 +92,18 @@ def test_a_molecule_has_no_cell_to_relax(tmp_path, argon_model, cluster):
     write(tmp_path / "in.xyz", cluster)
     with pytest.raises(SimkitError, match=r"frame 0 \(Ar13\) is not periodic along all axes"):
         relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", relax_cell=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Atoms("Fe"), r"in.xyz, frame 1 \(Fe\): .* supports Ne Ar"),
+        (Atoms("Ar2", [[0, 0, 0], [0, 0, np.nan]]), r"in.xyz, frame 1 \(Ar2\): expected finite positions"),
+        (Atoms("Ar2", [[0, 0, 0], [0, 0, 0.01]]), r"in.xyz, frame 1 \(Ar2\): atoms 0 and 1 are 0.010"),
+    ],
+)
+def test_a_structure_that_cannot_be_used_is_named(tmp_path, argon_model, broken, message):
+    write(tmp_path / "in.xyz", [Atoms("Ar2", [[0, 0, 0], [0, 0, 4.1]]), broken])
+    with pytest.raises(SimkitError, match=message):
+        relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz")
+    assert not (tmp_path / "out.xyz").exists()
