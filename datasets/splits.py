@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import Counter
@@ -16,7 +15,7 @@ import numpy as np
 from simkit.datasets.base import Dataset
 from simkit.datasets.combine import Concatenation, Subset
 from simkit.errors import DataError
-from simkit.files import write_json
+from simkit.files import file_hash, write_json
 
 PARTS = ("train", "validation", "test")
 
@@ -91,12 +90,7 @@ def hashes(dataset: Dataset) -> dict[str, str]:
     if not files:
         return {}
     root = Path(os.path.commonpath([file.parent for file in files]))
-    return {str(file.relative_to(root)): _sha256(file) for file in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {str(file.relative_to(root)): file_hash(file) for file in files}
 
 
 def split_random(
@@ -209,7 +203,10 @@ def _split(
     sizes = {"validation": _count(validation, total), "test": _count(test, total)}
     rest = total - sum(sizes.values())
     sizes["train"] = rest if train is None else _count(train, total)
-    if rest < 0 or sizes["train"] > rest:
+    if rest < 0:
+        wanted = ", ".join(f"{part} {sizes[part]}" for part in ("validation", "test"))
+        raise DataError(f"expected validation and test of at most {total} frames in all, found {wanted}")
+    if sizes["train"] > rest:
         wanted = ", ".join(f"{part} {sizes[part]}" for part in PARTS)
         raise DataError(f"expected parts that sum to at most {total} frames, found {wanted}")
     parts: dict[str, list[int]] = {part: [] for part in PARTS}

@@ -18,10 +18,9 @@ from simkit.datasets.base import Frame, collate
 from simkit.datasets.files import open_dataset
 from simkit.errors import DataError, UnsupportedElementError
 from simkit.evaluation import evaluate
-from simkit.files import atomic_path, write_json
+from simkit.files import atomic_path, file_hash, write_json
 from simkit.potential import Potential, require_elements
 from simkit.progress import Progress, Silent
-from simkit.tasks.growing import file_hash
 from simkit.tasks.models import grouped_by_atoms, open_model
 from simkit.tasks.predict import BATCH_ATOMS
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from simkit.errors import DataError
-from simkit.files import write_json
+from simkit.files import file_hash, write_json
 from simkit.progress import Progress, Silent
 from simkit.tasks.energetics import read_table
 from simkit.tasks.frames import frame_name, read_frames
-from simkit.tasks.growing import GrowingFile, csv_row, file_hash, require_same_run
+from simkit.tasks.growing import GrowingFile, csv_row, require_same_run
 from simkit.tasks.labellers import label_frame, make_labeller
 
 COLUMNS = (

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from simkit.files import file_hash
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import naming, read_frame
-from simkit.tasks.growing import file_hash
 from simkit.tasks.models import model_calculator, require_usable
 from simkit.tasks.propagation import propagate
 from simkit.tasks.settings import PRECISION, Dynamics, Ensemble

@@ -14,10 +14,10 @@ import numpy as np
 from ase import Atoms
 
 from simkit.errors import DataError
-from simkit.files import atomic_path, write_json
+from simkit.files import atomic_path, file_hash, write_json
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import count_frames, extxyz_text, frame_name, read_frames, write_frames
-from simkit.tasks.growing import GrowingFile, file_hash
+from simkit.tasks.growing import GrowingFile
 from simkit.tasks.labellers import Labeller, isolated_atoms, label_frame, make_labeller
 from simkit.tasks.sampling import Sampling, Trajectory, relaxed_start
 

@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate
-from simkit.files import atomic_path
+from simkit.files import atomic_path, file_hash
 from simkit.graph import require_separated
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import Potential
@@ -29,7 +29,6 @@ from simkit.tasks.frames import (
     require_extxyz,
     write_frames,
 )
-from simkit.tasks.growing import file_hash
 from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
 
 BATCH_ATOMS = 512

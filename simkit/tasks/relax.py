@@ -15,7 +15,7 @@ from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
 from simkit.errors import SimkitError
-from simkit.files import atomic_path, write_json
+from simkit.files import atomic_path, file_hash, write_json
 from simkit.progress import Progress, Silent, Task
 from simkit.tasks.frames import (
     attach,
@@ -28,7 +28,7 @@ from simkit.tasks.frames import (
     require_extxyz,
     write_frames,
 )
-from simkit.tasks.growing import GrowingFile, file_hash
+from simkit.tasks.growing import GrowingFile
 from simkit.tasks.models import model_calculator, require_usable
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 

@@ -11,10 +11,9 @@ from ase.build import molecule as build_molecule
 from ase.optimize import BFGS
 
 from simkit.errors import DataError, SimkitError
-from simkit.files import atomic_path
+from simkit.files import atomic_path, file_hash
 from simkit.progress import Progress
 from simkit.tasks.frames import attach, read_frame, read_frames, write_frames
-from simkit.tasks.growing import file_hash
 from simkit.tasks.labellers import Labeller, label_frame
 from simkit.tasks.propagation import propagate
 from simkit.tasks.settings import Dynamics

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Settings(BaseModel):
     """Base of all settings: unknown keys are errors and values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LossSettings(Settings):
@@ -176,9 +176,9 @@ class TrainingSettings(Settings):
     @property
     def torch_dtype(self) -> torch.dtype:
         """Floating-point type of weights and coordinates."""
-        import torch
+        from simkit.floating import TYPES
 
-        return torch.float32 if self.dtype == "float32" else torch.float64
+        return TYPES[self.dtype]
 
 
 RESUMABLE = frozenset({"max_epochs", "max_hours", "early_stop", "checkpoint_minutes", "workers", "cache_gigabytes"})

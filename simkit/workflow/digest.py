@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from simkit.errors import WorkflowError
-from simkit.files import write_json
+from simkit.files import file_hash, write_json
 
 LARGE = 64 * 2**20
 """Files of at least so many bytes are hashed again only when their size or time of modification changes."""
@@ -33,10 +33,10 @@ class FileDigests:
     def _of_file(self, path: Path) -> str:
         status = path.stat()
         if status.st_size < LARGE:
-            return _sha256(path)
+            return file_hash(path)
         key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}"
         if key not in self.known:
-            self.known[key] = _sha256(path)
+            self.known[key] = file_hash(path)
             write_json(self.memory, self.known)
         return self.known[key]
 
@@ -49,11 +49,6 @@ def digest_of(value: Any) -> str:
         raise WorkflowError(f"settings must be representable in JSON: {error}") from error
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_memory(path: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from simkit.files import atomic_path, write_json, write_text
+from simkit.files import atomic_path, file_hash, write_json, write_text
 
 
 def test_text_and_json(tmp_path: Path) -> None:
@@ -81,3 +81,9 @@ def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code, str(target)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
+
+
+def test_hash_of_a_file(tmp_path: Path) -> None:
+    """The SHA-256 of "abc" that FIPS 180-4 gives."""
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -125,7 +125,7 @@ def test_large_files_are_hashed_once(tmp_path, monkeypatch):
     path = tmp_path / "large"
     path.write_text("abcdef")
     first = FileDigests(tmp_path / "memory.json").digest(path)
-    monkeypatch.setattr("simkit.workflow.digest._sha256", lambda path: "hashed again")
+    monkeypatch.setattr("simkit.workflow.digest.file_hash", lambda path: "hashed again")
     assert FileDigests(tmp_path / "memory.json").digest(path) == first
     path.write_text("abcdefg")
     assert FileDigests(tmp_path / "memory.json").digest(path) == "hashed again"
