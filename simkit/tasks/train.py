@@ -59,8 +59,8 @@ def train_files(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train a potential; the folder receives ``model.simkit``, ``log.csv``, ``split.json``, the validation and
-    test frames (``test.xyz`` is empty if none are kept) and the trainer's checkpoints.
+    """Train a potential; the folder receives ``model.simkit``, ``log.csv``, ``split.json``, the
+    ``validation.xyz`` and, if there are test frames, ``test.xyz``, and the trainer's checkpoints.
 
     The same call continues an interrupted training. Reference energies are those given, else those of isolated atoms
     in the data, else the least-squares fit to the compositions.
@@ -158,10 +158,12 @@ def open_parts(
         frames=len(dataset),
     )
     training, for_validation, for_test = record.apply(dataset)
+    if test is None and split.test and not len(for_test):
+        raise DataError(f"{data}: split.test {split.test} of {len(kept)} frames are none: give a larger number")
     return Parts(
         training,
-        for_validation if validation is None else _molecules(open_dataset(validation)),
-        (for_test if len(for_test) else None) if test is None else _molecules(open_dataset(test)),
+        for_validation if validation is None else _molecules(validation),
+        (for_test if len(for_test) else None) if test is None else _molecules(test),
         Subset(dataset, sorted(alone)),
         asdict(record),
     )
@@ -173,9 +175,12 @@ def _isolated(dataset: Dataset) -> set[int]:
     return {index for index in single if dataset[index].is_isolated_atom}
 
 
-def _molecules(dataset: Dataset) -> Dataset:
-    """The dataset without isolated atoms."""
+def _molecules(path: str | os.PathLike[str]) -> Dataset:
+    """The frames of a file without isolated atoms."""
+    dataset = open_dataset(path)
     alone = _isolated(dataset)
+    if len(alone) == len(dataset):
+        raise DataError(f"{path}: expected molecules or crystals, found isolated atoms only")
     return Subset(dataset, [index for index in range(len(dataset)) if index not in alone]) if alone else dataset
 
 
@@ -236,7 +241,8 @@ def _summary(
 def _write(folder: Path, potential: Potential, parts: Parts, summary: dict[str, Any], settings: dict[str, Any]) -> None:
     write_json(folder / "split.json", parts.record)
     write_extxyz(folder / "validation.xyz", _frames(parts.validation))
-    write_extxyz(folder / "test.xyz", _frames(parts.test))
+    if parts.test is not None:
+        write_extxyz(folder / "test.xyz", _frames(parts.test))
     versions = {name: version(name) for name in ("torch", "lightning-fabric", "e3nn", "numpy")}
     metadata = {
         "metrics": {name: value for name, value in summary.items() if "_mev_" in name},
@@ -248,5 +254,5 @@ def _write(folder: Path, potential: Potential, parts: Parts, summary: dict[str, 
     save_model(folder / "model.simkit", potential, metadata=metadata)
 
 
-def _frames(dataset: Dataset | None) -> Iterator[Frame]:
-    return iter(()) if dataset is None else (dataset[index] for index in range(len(dataset)))
+def _frames(dataset: Dataset) -> Iterator[Frame]:
+    return (dataset[index] for index in range(len(dataset)))

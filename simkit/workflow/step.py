@@ -56,11 +56,14 @@ class Step(BaseModel, ABC):
     files are checked quickly.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     version: ClassVar[int] = 1
     produces: ClassVar[tuple[str, ...]] = ()
-    """Names of the files that the step leaves in its folder, for checking references before anything runs."""
+    """Names of the files that the step leaves in its folder, for checking references before anything runs.
+
+    A property where the settings decide.
+    """
 
     @abstractmethod
     def run(self, context: Context) -> dict[str, Any]:

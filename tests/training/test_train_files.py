@@ -119,7 +119,11 @@ def test_the_step_trains_and_fine_tunes(tmp_path: Path, data: Path) -> None:
     )
     inputs = {"frames.xyz": data, "$first/model.simkit": tmp_path / "first" / "model.simkit"}
     first.run(Context(tmp_path / "first", inputs, 0, "cpu", Silent()))
-    assert all((tmp_path / "first" / name).exists() for name in Train.produces)
+    assert all((tmp_path / "first" / name).exists() for name in first.produces)
+    assert "test.xyz" not in first.produces
+    assert not (tmp_path / "first" / "test.xyz").exists()
+    for with_test in ({"split": {"test": 2}}, {"test": "frames.xyz"}):
+        assert "test.xyz" in Train(data="frames.xyz", **with_test).produces
     second = Train(
         data="frames.xyz",
         architecture={"kind": "pretrained", "model": "$first/model.simkit"},
@@ -141,6 +145,15 @@ class TestErrors:
     def test_nothing_to_validate_on(self, tmp_path: Path, data: Path) -> None:
         with pytest.raises(DataError, match="of 12 frames 12 are left to train and 0 to validate on"):
             train_files(data, tmp_path / "run", split=SplitSettings(validation=0))
+
+    def test_nothing_to_test_on(self, tmp_path: Path, data: Path) -> None:
+        with pytest.raises(DataError, match=r"split\.test 0\.01 of 12 frames are none"):
+            train_files(data, tmp_path / "run", split=SplitSettings(validation=2, test=0.01))
+
+    def test_a_file_of_isolated_atoms_to_test_on(self, tmp_path: Path, data: Path) -> None:
+        add_isolated_atom(tmp_path / "atoms.xyz", -4.0)
+        with pytest.raises(DataError, match="found isolated atoms only"):
+            train_files(data, tmp_path / "run", test=tmp_path / "atoms.xyz")
 
     def test_no_forces_for_the_scale(self, tmp_path: Path, data: Path) -> None:
         write_extxyz(data, [without(frame, "forces") for frame in clusters(12).frames])

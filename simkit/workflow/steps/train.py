@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -27,16 +27,6 @@ class ReplayInput(ReplaySettings):
 class Train(Step):
     """Train a potential on labelled frames; see :func:`simkit.tasks.train.train_files`."""
 
-    produces: ClassVar[tuple[str, ...]] = (
-        "model.simkit",
-        "best.ckpt",
-        "last.ckpt",
-        "log.csv",
-        "split.json",
-        "validation.xyz",
-        "test.xyz",
-    )
-
     data: Input = Field(description="Labelled frames.")
     validation: Input | None = Field(default=None, description="Frames that choose the best epoch; else split.")
     test: Input | None = Field(default=None, description="Frames for the final errors only; else split.")
@@ -46,6 +36,12 @@ class Train(Step):
     reference_energies: dict[str, float] = Field(default={}, description="Isolated atoms' energies in eV, by symbol.")
     replay: ReplayInput | None = None
     training: TrainingSettings = TrainingSettings()
+
+    @property
+    def produces(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The files of every training, and the test frames if there are any."""
+        always = ("model.simkit", "best.ckpt", "last.ckpt", "log.csv", "split.json", "validation.xyz")
+        return always if self.test is None and not self.split.test else (*always, "test.xyz")
 
     def run(self, context: Context) -> dict[str, Any]:
         """Train, or continue to train."""
