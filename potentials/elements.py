@@ -38,9 +38,7 @@ class ReferenceEnergies(nn.Module):
         super().__init__()
         self.register_buffer("values", torch.as_tensor(values, dtype=torch.float64))
 
-    def forward(
-        self, index: Int[Tensor, " atoms"], head: Int[Tensor, " atoms"] | int = 0
-    ) -> Float[Tensor, " atoms"]:
+    def forward(self, index: Int[Tensor, " atoms"], head: Int[Tensor, " atoms"] | int = 0) -> Float[Tensor, " atoms"]:
         """Energy of each atom, from the index of its element and of its head."""
         return self.values[head, index]
 
