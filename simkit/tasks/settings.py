@@ -9,6 +9,7 @@ from typing import Literal
 from simkit.errors import SimkitError
 
 Ensemble = Literal["nve", "langevin", "bussi"]
+LabellerName = Literal["gfn2-xtb", "gfn1-xtb", "emt"]
 OptimiserName = Literal["BFGS", "LBFGS", "FIRE"]
 Precision = Literal["float32", "float64"]
 

@@ -17,6 +17,7 @@ from simkit.errors import WorkflowError
 
 Keys = tuple[str | int, ...]
 """Where a value stands in a document: keys of mappings and indices of lists, from the top."""
+MAX_VALUES = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,14 @@ def read_document(path: str | Path) -> Document:
     text = _read_text(path)
     try:
         node = _loader().compose(text)
+        _require_modest(path, node)
         data = _loader().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}" if mark else ""
         raise WorkflowError(f"{path}{place}: no valid YAML: {error.problem or error.context}") from error
+    except RecursionError as error:
+        raise WorkflowError(f"{path}: nested too deeply for a settings file") from error
     except (YAMLError, ValueError) as error:
         raise WorkflowError(f"{path}: no valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -139,6 +143,24 @@ def _neighbouring(path: Path) -> str:
     names = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
     nearest = get_close_matches(path.name, names, n=1)
     return f"; did you mean {folder / nearest[0]}?" if nearest else ""
+
+
+def _require_modest(path: Path, top: Node | None) -> None:
+    """Refuse aliases that make a small file huge when they are written out, or that hold themselves."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = MAX_VALUES  # until it is known: met again only if the node holds itself
+            parts = [value for _, value in node.value] if isinstance(node, MappingNode) else node.value
+            sizes[id(node)] = 1 if isinstance(parts, str) else 1 + sum(size(part) for part in parts)
+        return sizes[id(node)]
+
+    if top is not None and size(top) >= MAX_VALUES:
+        raise WorkflowError(
+            f"{path}: expected fewer than {MAX_VALUES} values, found more, or an alias (*name) within its own anchor "
+            "(&name): write out what the aliases stand for"
+        )
 
 
 def _collect_places(node: Node, keys: Keys, places: dict[Keys, str], open_nodes: set[int]) -> None:

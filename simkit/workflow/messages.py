@@ -64,6 +64,8 @@ def _expected(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if detail["type"] == "string_pattern_mismatch":
         return f"expected a text of the form {detail['ctx']['pattern']}, found {_short(detail['input'])}"
+    if detail["type"] == "too_short":
+        return f"expected at least {detail['ctx']['min_length']}, found {detail['ctx']['actual_length']}"
     if not message.startswith("Input should be "):
         if detail["type"] == "value_error" and isinstance(detail["input"], dict):
             return message  # of a validator of several keys at once, which names them

@@ -27,7 +27,7 @@ class Outline(BaseModel):
 
     name: Name = Field(description="Name of the folder of the results.")
     description: str = Field(default="", description="What the workflow does, for people.")
-    seed: NonNegativeInt = Field(default=0, description="Seed of every random choice of every step.")
+    seed: NonNegativeInt = Field(default=0, lt=2**63, description="Seed of every random choice of every step.")
     steps: dict[Name, dict[str, Any]] = Field(min_length=1, description="Steps by name; each has a kind.")
 
 

@@ -54,10 +54,22 @@ def test_unreadable_files(tmp_path, write):
         read_document(tmp_path / "binary.yaml")
 
 
-def test_aliases_are_read_and_recursive_ones_do_not_hang(write):
+def test_aliases_are_read(write):
     document = read_document(write("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\n"))
     assert document.data == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1, "e": 2}}
-    assert read_document(write("a: &x\n  b: *x\n")).where(("a",)).endswith("line 1")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &x\n  b: *x\n", "an alias .* within its own anchor"),
+        ("a0: &a0 [1, 2]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)), "fewer than"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+    ],
+)
+def test_aliases_and_nesting_cannot_fill_the_memory(write, text, message):
+    with pytest.raises(WorkflowError, match=message):
+        read_document(write(text))
 
 
 def test_settings_replace_and_add(write):

@@ -128,3 +128,30 @@ def test_json_schema_of_machines():
     assert set(machine_schema()["discriminator"]["mapping"]) == {
         "serial", "processes", "parsl", "dask", "executorlib", "submitit",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nsteps: {}\n", r"line 2: steps: expected at least 1, found 0"),
+        (
+            "name: a\nseed: 9223372036854775808\nsteps: {f: {kind: report, results: []}}\n",
+            r"line 2: seed: .* less than",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: label, molecule: H2O, labeller: emtt}}\n",
+            r"labeller: expected 'gfn2-xtb', .*'emtt'",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: label, molecule: H2O, timestep: .inf}}\n",
+            r"timestep: expected a finite number, found inf",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: train, data: x, reference_energies: {H: .nan}}}\n",
+            r"reference_energies.H: expected a finite number, found nan",
+        ),
+    ],
+)
+def test_values_out_of_bounds(write, text, message):
+    with pytest.raises(WorkflowError, match=message):
+        read_workflow(write(text))

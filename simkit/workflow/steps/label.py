@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from simkit.tasks.settings import LabellerName
 from simkit.workflow.step import Context, Input, Step
 
 
@@ -27,7 +28,7 @@ class Label(Step):
     molecule: str | None = Field(None, description="Name for ase.build.molecule, e.g. CH3CH2OH, to sample.")
     structure: Input | None = Field(None, description="File with the structure to sample.")
     frames: Input | None = Field(None, description="File with frames to label instead.")
-    labeller: str = Field("gfn2-xtb", description="gfn2-xtb, gfn1-xtb or emt.")
+    labeller: LabellerName = Field("gfn2-xtb", description="Reference method.")
     labeller_model: Input | None = Field(None, description="Model file that labels instead.")
     train: PositiveInt = Field(500, description="Frames for training.")
     valid: PositiveInt = Field(50, description="Frames that choose the best epoch.")

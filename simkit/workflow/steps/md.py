@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from simkit.errors import SimkitError
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, Precision
+from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, LabellerName, Precision
 from simkit.workflow.step import Context, Input, Step
 
 ASE = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e"
@@ -21,9 +21,9 @@ INTEGRATORS = {
 class Check(BaseModel):
     """Compare the trajectory with a reference method; see :func:`simkit.tasks.check.check_file`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    labeller: str = Field("gfn2-xtb", description="gfn2-xtb, gfn1-xtb or emt.")
+    labeller: LabellerName = Field("gfn2-xtb", description="Reference method.")
     every: PositiveInt = Field(1, description="Compare each of so many frames of the trajectory.")
 
 
