@@ -14,7 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from simkit.datasets.base import Frame, Labels
-from simkit.datasets.conversion import energy_factor, force_factor, stress_factor
+from simkit.datasets.unit_names import energy_factor, force_factor, normalised, stress_factor
 from simkit.errors import DataError, InvalidSystemError
 from simkit.system import System
 
@@ -171,13 +171,9 @@ def _unit(atoms: Atoms, asked: str | None, label: str, default: str, name: str) 
     declared = atoms.info.get(f"{label}_unit")
     if declared is None:
         return asked or default
-    if asked is not None and _squeezed(asked) != _squeezed(str(declared)):
+    if asked is not None and normalised(asked) != normalised(str(declared)):
         raise DataError(f"{name}: the {label} is declared in {declared}, but {label}_unit={asked!r} was given")
     return str(declared)
-
-
-def _squeezed(unit: str) -> str:
-    return unit.lower().replace("å", "a").replace("³", "^3").replace("**", "^").replace(" ", "")
 
 
 def _energy(atoms: Atoms, keys: LabelKeys, name: str) -> torch.Tensor | None:

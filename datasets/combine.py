@@ -13,7 +13,6 @@ import torch
 from simkit.datasets.base import Dataset, Frame
 from simkit.errors import DataError
 from simkit.neighbours import Neighbours, build_neighbours
-from simkit.progress import Progress, Silent
 
 
 class MemoryDataset(Dataset):
@@ -152,16 +151,6 @@ class CachedDataset(Dataset):
         if self.used + size <= self.memory:
             self._kept[index] = (replace(frame, neighbours=None), packed)
             self.used += size
-
-    def preload(self, progress: Progress | None = None) -> CachedDataset:
-        """Read every frame that fits into the budget; returns itself."""
-        with (progress or Silent()).task("neighbours", len(self)) as task:
-            for index in range(len(self)):
-                self[index]
-                task.advance()
-                if self.used > 0.99 * self.memory:
-                    break
-        return self
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ import torch
 from ase.data import atomic_numbers
 
 from simkit.datasets.base import Dataset, Frame, Labels
-from simkit.datasets.conversion import energy_factor, force_factor
+from simkit.datasets.unit_names import energy_factor, force_factor
 from simkit.errors import DataError
 from simkit.system import System
 

@@ -77,7 +77,8 @@ def test_frames_are_read_and_neighbours_built_once(data):
 
 
 def test_cached_neighbours_equal_built_ones(data):
-    cached = CachedDataset(data, 4.0).preload()
+    cached = CachedDataset(data, 4.0)
+    list(cached)
     for index, frame in enumerate(cached):
         expected = build_neighbours(data[index].system, 4.0)
         assert torch.equal(frame.neighbours.shift, expected.shift)

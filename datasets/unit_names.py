@@ -30,17 +30,12 @@ PRESSURE: Mapping[str, float] = {"gpa": GPA, "kbar": KBAR, "kb": KBAR}
 
 def energy_factor(unit: str) -> float:
     """One ``unit`` of energy, e.g. ``kcal/mol``, in eV."""
-    return _known(ENERGY, _normalised(unit), unit, "energy")
-
-
-def length_factor(unit: str) -> float:
-    """One ``unit`` of length, e.g. ``bohr``, in Å."""
-    return _known(LENGTH, _normalised(unit), unit, "length")
+    return _known(ENERGY, normalised(unit), unit, "energy")
 
 
 def force_factor(unit: str) -> float:
     """One ``unit`` of force, written energy/length, e.g. ``Hartree/Bohr``, in eV/Å."""
-    energy, slash, length = _normalised(unit).rpartition("/")
+    energy, slash, length = normalised(unit).rpartition("/")
     if not slash or length not in LENGTH:
         raise _unknown(unit, "force", "an energy per length such as eV/Å, kcal/mol/Å, Hartree/Bohr")
     return _known(ENERGY, energy, unit, "energy") / LENGTH[length]
@@ -48,7 +43,7 @@ def force_factor(unit: str) -> float:
 
 def stress_factor(unit: str) -> float:
     """One ``unit`` of stress, e.g. ``GPa``, ``kbar`` or ``eV/Å³``, in eV/Å³."""
-    name = _normalised(unit)
+    name = normalised(unit)
     if name in PRESSURE:
         return PRESSURE[name]
     energy, slash, volume = name.rpartition("/")
@@ -58,7 +53,8 @@ def stress_factor(unit: str) -> float:
     return _known(ENERGY, energy, unit, "energy") / LENGTH[match[1]] ** 3
 
 
-def _normalised(unit: str) -> str:
+def normalised(unit: str) -> str:
+    """The name of a unit without differences of spelling: ``eV / Å**3`` -> ``ev/a^3``."""
     name = unit.strip().lower().replace("å", "a").replace("angstroms", "angstrom").replace("³", "^3")
     return name.replace("**", "^").replace(" ", "").replace("kcalmol^-1", "kcal/mol")
 
