@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from simkit.datasets.extxyz import write_extxyz
 from simkit.errors import DataError
 from simkit.evaluation import evaluate
-from simkit.potentials.model_file import load_model, read_header
+from simkit.potential import symbols
+from simkit.potentials.mace import MACE
+from simkit.potentials.model_file import load_model, read_header, save_model
 from simkit.progress import Silent
 from simkit.system import System
 from simkit.tasks.train import train_files
@@ -135,6 +137,28 @@ def test_the_step_trains_and_fine_tunes(tmp_path: Path, data: Path) -> None:
     changed = {name for name in tensors[0] if not torch.equal(tensors[0][name], tensors[1][name])}
     assert changed
     assert not any(name.startswith("messages.") for name in changed)
+
+
+@pytest.mark.parametrize("head", [None, "a"])
+@pytest.mark.parametrize(
+    ("how", "known", "expected"), [("add", (10, 36), (10, 18, 36)), ("data", (10, 18), (18,))], ids=["add", "data"]
+)
+def test_fine_tuning_with_other_elements(
+    tmp_path: Path, data: Path, head: str | None, how: str, known: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    """A model with two levels of theory, for other noble gases, becomes one that knows argon."""
+    model = MACE(
+        elements=known, heads=["a", "b"], hidden_irreps="2x0e", max_ell=0, correlation=1, layers=1, radial_mlp=[4]
+    )
+    save_model(tmp_path / "old.simkit", model)
+    pretrained = Pretrained.model_validate({"model": str(tmp_path / "old.simkit"), "head": head, "elements": how})
+    summary = train_files(data, tmp_path / "run", architecture=pretrained, training=SHORT, split=SPLIT)
+    potential = load_model(tmp_path / "run" / "model.simkit")
+    assert (potential.capabilities.elements, summary["elements"]) == (expected, symbols(expected))
+    frames = read(tmp_path / "run" / "validation.xyz", index=":")
+    errors = [evaluate(potential, System.from_ase(f)).energy.item() - f.get_potential_energy() for f in frames]
+    per_atom = [1e3 * abs(error) / len(frame) for error, frame in zip(errors, frames, strict=True)]
+    assert sum(per_atom) / len(per_atom) == pytest.approx(summary["validation_energy_mae_mev_per_atom"])
 
 
 class TestErrors:
