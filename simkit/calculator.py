@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
-from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
+from simkit.ase_border import ase_stress, has_volume
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate, hessian_vector_product
 from simkit.floating import floating_type
@@ -90,8 +90,7 @@ class Calculator(ase_calculator.Calculator):
             SimkitError: the potential gives NaN or infinity.
         """
         atoms = self._given(atoms)
-        has_volume = atoms.cell.rank == 3 and abs(atoms.cell.volume) > 1e-8
-        if "stress" in properties and not has_volume:
+        if "stress" in properties and not has_volume(atoms):
             raise ase_calculator.PropertyNotImplementedError(
                 "the stress needs a cell with a volume, found lattice vectors "
                 f"{atoms.cell.array.tolist()}: give all three, e.g. with atoms.center(vacuum=5)"
@@ -100,7 +99,7 @@ class Calculator(ase_calculator.Calculator):
         outputs = ["energy", "energies"]
         if {"forces", "stress"} & set(properties):
             outputs.append("forces")
-            if has_volume and "stress" in self.implemented_properties:
+            if has_volume(atoms) and "stress" in self.implemented_properties:
                 outputs.append("virial")
         system, neighbours = self._prepare(atoms)
         prediction = evaluate(self.potential, system, neighbours, outputs)
@@ -109,7 +108,7 @@ class Calculator(ase_calculator.Calculator):
         if prediction.forces is not None:
             results["forces"] = _array(prediction.forces)
         if prediction.virial is not None:
-            results["stress"] = full_3x3_to_voigt_6_stress(-_array(prediction.virial[0]) / atoms.get_volume())
+            results["stress"] = ase_stress(_array(prediction.virial[0]), atoms)
         _require_finite(results, self.potential)
         self.results.update(results)
 

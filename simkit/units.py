@@ -21,6 +21,13 @@ UNITS: dict[str, str] = {
 }
 """Unit of each standard quantity, by name."""
 
+ERROR_UNITS: dict[str, tuple[str, str]] = {
+    "energy": ("mev_per_atom", "meV/atom"),
+    "forces": ("mev_per_ang", "meV/Å"),
+    "stress": ("mev_per_ang3", "meV/Å³"),
+}
+"""Unit of the errors of each quantity, as it ends the names of results and as people read it."""
+
 HARTREE: float = constants.value("Hartree energy in eV")
 """One Hartree in eV."""
 

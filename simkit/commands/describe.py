@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from simkit.commands.facts import print_facts, print_findings
+from simkit.commands.facts import print_errors, print_facts, print_findings
 from simkit.commands.failures import require_file
 from simkit.errors import DataError, SimkitError
 
 MODEL_SUFFIXES = (".simkit", ".model", ".safetensors", ".pt", ".pth")
+TRAINING = ("training_frames", "validation_frames", "test_frames", "epochs", "best_epoch", "ended_by")
+"""What people want to know of how a model was trained."""
 
 
 def describe(path: Path, as_json: bool, cutoff: float | None) -> None:
@@ -32,19 +35,41 @@ def describe(path: Path, as_json: bool, cutoff: float | None) -> None:
         title, facts = f"data {path}", _data_facts(path, cutoff)
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
+    elif "file_format" in facts:
+        _print_model(title, facts)
     else:
         findings = facts.pop("audit", None)
-        print_facts(title, _brief(facts))
+        print_facts(title, facts)
         if findings is not None:
             print_findings(findings["findings"])
 
 
-def _brief(facts: dict[str, Any]) -> dict[str, Any]:
-    """Without what only programs want to know of a model; --json prints everything."""
+def _print_model(title: str, facts: dict[str, Any]) -> None:
+    """What people want to know of a model, on one screen; --json prints everything."""
     provenance = facts.get("provenance", {})
-    kept = {key: value for key, value in provenance.items() if key not in ("training", "statistics", "versions")}
-    brief = {key: value for key, value in facts.items() if key not in ("potential", "units", "numbers_stored")}
-    return brief | ({"provenance": kept} if provenance else {})
+    training = provenance.get("training_summary", {})
+    architecture = {key: value for key, value in provenance.get("architecture", {}).items() if key != "kind"}
+    names = ("elements", "cutoff_ang", "interaction_range_ang", "forces", "parameters", "dtype", "heads")
+    brief = {"kind": facts["kind"]} | {name: facts[name] for name in names if name in facts}
+    brief |= {
+        "architecture": ", ".join(f"{key} {_words(value)}" for key, value in architecture.items() if value is not None),
+        "trained on": ", ".join(provenance.get("training_data_sha256", {})),
+        "training": ", ".join(f"{key.replace('_', ' ')} {training[key]}" for key in TRAINING if key in training),
+        "file": f"{facts['file_format']}, {facts['bytes']} bytes",
+        "created": provenance.get("created"),
+        "citations": facts["citations"],
+    }
+    print_facts(title, brief)
+    for part in ("validation", "test"):
+        start = f"{part}_"
+        found = facts.get("metrics") or {}
+        errors = {name.removeprefix(start): value for name, value in found.items() if name.startswith(start)}
+        if errors:
+            print_errors(errors, f"errors, {part}")
+
+
+def _words(value: Any) -> str:
+    return " ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
 def print_result(folder: Path) -> None:
@@ -58,12 +83,17 @@ def _model_facts(path: Path) -> dict[str, Any]:
 
     facts = describe_model(path)
     potential = load_model(path)
+    capabilities = potential.capabilities
+    reach = capabilities.interaction_range
     return {
         "kind": facts["potential"]["kind"],
         "elements": facts["elements"],
         "cutoff_ang": potential.cutoff,
+        "interaction_range_ang": reach if math.isfinite(reach) else None,
+        "forces": "derivative of the energy" if capabilities.conservative else "predicted directly",
         "parameters": sum(parameter.numel() for parameter in potential.parameters()),
         "dtype": facts["dtype"],
+        "heads": facts["potential"]["config"].get("heads"),
         **{key: value for key, value in facts.items() if key not in ("elements", "dtype", "citations")},
         "citations": facts["citations"],
     }

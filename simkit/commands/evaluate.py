@@ -26,6 +26,7 @@ def evaluate(
 
     require_inputs(model, data)
     options = model_options(device, dtype, head, batch_atoms)
-    print_errors(assess_file(model, data, target=output, **options, progress=Terminal()))
+    errors = assess_file(model, data, target=output, **options, progress=Terminal())
+    print_errors(errors, f"{errors['frames']} frames, {errors['atoms']} atoms")
     if output:
         print(f"errors: {output}")

@@ -6,12 +6,8 @@ import re
 from typing import Any
 
 from simkit.commands.tables import print_table
+from simkit.units import ERROR_UNITS
 
-ERROR_UNITS = {
-    "energy": ("mev_per_atom", "meV/atom"),
-    "forces": ("mev_per_ang", "meV/Å"),
-    "stress": ("mev_per_ang3", "meV/Å³"),
-}
 UNIT_WORDS = {
     "mev_per_atom_per_ps": "meV/atom/ps",
     "mev_per_atom": "meV/atom",
@@ -35,8 +31,8 @@ def print_facts(title: str, facts: dict[str, Any]) -> None:
     print_table("", ("", ""), rows)
 
 
-def print_errors(errors: dict[str, Any]) -> None:
-    """Print MAE and RMSE of each property, of the forces on each element, and where the errors are worst."""
+def print_errors(errors: dict[str, Any], title: str) -> None:
+    """Print MAE and RMSE of each property and of the forces on each element."""
     rows = []
     for name, (key, unit) in ERROR_UNITS.items():
         if f"{name}_mae_{key}" in errors:
@@ -44,12 +40,7 @@ def print_errors(errors: dict[str, Any]) -> None:
     for symbol, values in errors.get("forces_by_element", {}).items():
         cells = _number_cells(values["mae_mev_per_ang"], values["rmse_mev_per_ang"])
         rows.append((f"  forces on {symbol}", *cells, "meV/Å"))
-    print_table(
-        f"{errors['frames']} frames, {errors['atoms']} atoms",
-        ("", "MAE", "RMSE", "unit"),
-        rows,
-        numbers=("MAE", "RMSE"),
-    )
+    print_table(title, ("", "MAE", "RMSE", "unit"), rows, numbers=("MAE", "RMSE"))
 
 
 def print_findings(findings: list[dict[str, Any]]) -> None:

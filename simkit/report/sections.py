@@ -14,17 +14,13 @@ from simkit.report.results import Result
 from simkit.tasks.assess import read_parity
 from simkit.tasks.energetics import read_table
 from simkit.tasks.frames import read_frame, read_frames
+from simkit.units import ERROR_UNITS
 
 CURVES = (
     ("loss", "loss"),
     ("forces_mae_mev_per_ang", "MAE of the forces (meV/Å)"),
     ("energy_mae_mev_per_atom", "MAE of the energy (meV/atom)"),
     ("stress_mae_mev_per_ang3", "MAE of the stress (meV/Å³)"),
-)
-QUANTITIES = (
-    ("energy", "mev_per_atom", "Energy", "meV/atom"),
-    ("forces", "mev_per_ang", "Forces", "meV/Å"),
-    ("stress", "mev_per_ang3", "Stress", "meV/Å³"),
 )
 
 
@@ -80,8 +76,8 @@ def evaluate_section(result: Result, method: str) -> str:
     """Errors and parity plots."""
     summary, parity = result.summary, read_parity(result.folder / "errors.npz")
     rows = [
-        [name, unit, summary[f"{key}_mae_{suffix}"], summary[f"{key}_rmse_{suffix}"]]
-        for key, suffix, name, unit in QUANTITIES
+        [key.capitalize(), unit, summary[f"{key}_mae_{suffix}"], summary[f"{key}_rmse_{suffix}"]]
+        for key, (suffix, unit) in ERROR_UNITS.items()
         if f"{key}_mae_{suffix}" in summary
     ]
     pictures = []
@@ -162,8 +158,6 @@ def md_section(result: Result) -> str:
             pictures += [dynamics_plots.energy_exchange(log, n_atoms), dynamics_plots.energy_conservation(log, n_atoms)]
         pictures.append(dynamics_plots.temperature(log, summary["thermostat_temperature_k"]))
     parts = [page.paragraph(text)]
-    if summary["status"] != "finished":
-        parts.append(page.paragraph(f"The run stopped. {summary['remedy']}", "warning"))
     check = summary.get("check")
     if check:
         table, method = read_table(result.folder / "check.csv"), check["method"]
@@ -203,6 +197,7 @@ def headline(results: list[Result]) -> list[page.Number]:
         elif result.kind == "md":
             drift = values.get("energy_drift_mev_per_atom_per_ps")
             found.append(page.Number(drift, "meV/atom/ps", f"energy drift, {result.name}"))
+            found.append(page.Number(values.get("ns_per_day"), "ns/day", f"speed of {result.name}"))
             check = values.get("check") or {}
             label = f"force error (MAE) along {result.name}"
             found.append(page.Number(check.get("forces_mae_mev_per_ang"), "meV/Å", label))

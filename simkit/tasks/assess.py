@@ -23,6 +23,7 @@ from simkit.potential import Potential, require_elements
 from simkit.progress import Progress, Silent
 from simkit.tasks.models import grouped_by_atoms, open_model
 from simkit.tasks.predict import BATCH_ATOMS
+from simkit.units import ERROR_UNITS
 
 WORST = 5
 """Number of frames that are listed as worst."""
@@ -153,17 +154,18 @@ def _stacked(reference: Tensor | None, predicted: Tensor | None, shape: tuple[in
 def summarise(parity: Parity) -> dict[str, Any]:
     """Errors, errors of the forces by element, and the worst frames."""
     residuals = {
-        "energy": (_difference(parity.energy) / parity.counts, "mev_per_atom"),
-        "forces": (_difference(parity.forces), "mev_per_ang"),
-        "stress": (_difference(parity.stress), "mev_per_ang3"),
+        "energy": _difference(parity.energy) / parity.counts,
+        "forces": _difference(parity.forces),
+        "stress": _difference(parity.stress),
     }
     result: dict[str, Any] = {"frames": len(parity.counts), "atoms": len(parity.numbers)}
-    for name, (residual, unit) in residuals.items():
+    for name, residual in residuals.items():
+        unit = ERROR_UNITS[name][0]
         known = residual[np.isfinite(residual)]
         if known.size:
             result[f"{name}_mae_{unit}"], result[f"{name}_rmse_{unit}"] = _mae_rmse(known)
-    result["forces_by_element"] = _by_element(parity, residuals["forces"][0])
-    result["worst_frames"] = _worst(parity, residuals["energy"][0], residuals["forces"][0])
+    result["forces_by_element"] = _by_element(parity, residuals["forces"])
+    result["worst_frames"] = _worst(parity, residuals["energy"], residuals["forces"])
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,15 +74,21 @@ def count_frames(path: str | os.PathLike[str]) -> int:
 
 
 def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
-    """One frame of a file; the last by default.
+    """One frame of a file, read without holding the others in memory; the last by default.
 
     Raises:
         DataError: no such file or frame.
     """
-    frames = list(read_frames(path))
-    if not -len(frames) <= index < len(frames):
-        raise DataError(f"{path}: expected a frame {index}, found {len(frames)} frames")
-    return frames[index]
+    count = 0
+    last: deque[Atoms] = deque(maxlen=max(-index, 1))
+    for frame in read_frames(path):
+        last.append(frame)
+        count += 1
+        if count == index + 1:
+            return frame
+    if not -count <= index < 0:
+        raise DataError(f"{path}: expected a frame {index}, found {count} frames")
+    return last[0]
 
 
 def frame_name(path: str | os.PathLike[str], index: int, atoms: Atoms) -> str:

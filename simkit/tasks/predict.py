@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
 
+from simkit.ase_border import ase_stress, has_volume
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.files import atomic_path, file_hash
@@ -120,8 +120,8 @@ def predict_batch(potential: Potential, frames: list[Atoms], names: list[str]) -
             raise SimkitError(f"{names[index]}: the model gives values that are not finite; check the structure")
         keep_references(atoms)
         stress = None
-        if virials is not None and atoms.pbc.any() and atoms.cell.rank == 3:
-            stress = full_3x3_to_voigt_6_stress(-virials[index] / atoms.get_volume())
+        if virials is not None and atoms.pbc.any() and has_volume(atoms):
+            stress = ase_stress(virials[index], atoms)
         attach(atoms, energy=energy, forces=forces[index], stress=stress)
     return frames
 

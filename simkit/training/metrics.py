@@ -13,12 +13,10 @@ from simkit.datasets.base import Batch
 from simkit.evaluation import Prediction
 from simkit.training.loss import TERMS, LossSums, combine, force_rows, residuals
 from simkit.training.processes import total
+from simkit.units import ERROR_UNITS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-UNITS = {"energy": "mev_per_atom", "forces": "mev_per_ang", "stress": "mev_per_ang3"}
-"""Unit of each quantity in the names of the errors; all are a thousandth of eV, Å and atoms."""
 
 
 class Errors:
@@ -60,9 +58,10 @@ class Errors:
             if row[2] == 0:
                 continue
             quantity = TERMS[index] if index < len(TERMS) else "forces"
+            unit = ERROR_UNITS[quantity][0]
             ending = "" if index < len(TERMS) else f"_{chemical_symbols[index - len(TERMS)]}"
-            errors[f"{quantity}_mae_{UNITS[quantity]}{ending}"] = 1e3 * row[0] / row[2]
-            errors[f"{quantity}_rmse_{UNITS[quantity]}{ending}"] = 1e3 * (row[1] / row[2]) ** 0.5
+            errors[f"{quantity}_mae_{unit}{ending}"] = 1e3 * row[0] / row[2]
+            errors[f"{quantity}_rmse_{unit}{ending}"] = 1e3 * (row[1] / row[2]) ** 0.5
         return errors
 
 

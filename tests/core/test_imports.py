@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CORE = {
+    "ase_border",
     "devices",
     "errors",
     "evaluation",

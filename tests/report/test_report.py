@@ -93,17 +93,6 @@ def test_references_are_listed_once_with_links(html):
     assert html.count('href="https://doi.org/10.1063/1.442716"') == 1
 
 
-def test_a_run_that_stopped_is_reported_with_its_remedy(tmp_path):
-    folder = tmp_path / "md"
-    md = MolecularDynamics(model="m", structure="s", ensemble="nve", timestep=5, steps=20, max_temperature=1)
-    simkit.save_model(tmp_path / "m.simkit", LennardJones(epsilon=0.0104, sigma=3.4, cutoff=7.0))
-    write(tmp_path / "s.xyz", bulk("Ar", "fcc", a=5.3, cubic=True))
-    finished(md, "md", folder, m=tmp_path / "m.simkit", s=tmp_path / "s.xyz")
-    build_report([folder], tmp_path / "report.html")
-    html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "The run stopped. At step 0 the temperature reached" in html
-
-
 def test_a_folder_without_a_result_is_named(tmp_path):
     with pytest.raises(WorkflowError, match="expected the folder of a finished step"):
         build_report([tmp_path], tmp_path / "report.html")
