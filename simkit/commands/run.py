@@ -13,7 +13,7 @@ from simkit.files import shown
 
 if TYPE_CHECKING:
     from simkit.workflow.plan import Plan
-    from simkit.workflow.runner import Report
+    from simkit.workflow.runner import RunSummary
 
 
 def run(
@@ -81,7 +81,7 @@ def _show_plan(plan: Plan, forced: set[str]) -> None:
     print(f"{len(fresh)} of {len(plan.steps)} steps would run; nothing was run")
 
 
-def _show_results(plan: Plan, report: Report) -> None:
+def _show_results(plan: Plan, report: RunSummary) -> None:
     from simkit.commands.tables import print_table
     from simkit.progress import duration
 

@@ -40,21 +40,9 @@ def train(
     from simkit.commands.describe import print_result
     from simkit.progress import Terminal
     from simkit.workflow.store import LOG
-    from simkit.workflow.worker import Job, run_job
+    from simkit.workflow.worker import run_job
 
-    job = Job(
-        step.name,
-        step.kind,
-        step.step,
-        step.address,
-        step.folder,
-        step.inputs,
-        step.origins,
-        seed,
-        device,
-        threads=None,
-    )
-    outcome = run_job(job, Terminal())
+    outcome = run_job(step.job(seed, device, threads=None), Terminal())
     if outcome.error:
         raise SimkitError(f"{outcome.error}\nlog with the traceback: {output / LOG}")
     print_result(step.folder)

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from simkit.report.figures import BLUE, GREEN, ORANGE, VERMILLION, Figure, as_svg, canvas
 from simkit.report.page import digits
-from simkit.tasks.energetics import linear_drift
+from simkit.tasks.md_log import linear_drift
 
 Table = Mapping[str, ndarray]
 

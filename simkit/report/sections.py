@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from simkit.csv_tables import read_table
 from simkit.report import dynamics_plots, page, plots
 from simkit.report.figures import Figure
 from simkit.report.molecule import LARGEST, draw_atoms
 from simkit.report.results import Result
 from simkit.tasks.assess import read_parity
-from simkit.tasks.energetics import read_table
 from simkit.tasks.frames import read_frame, read_frames
 from simkit.units import ERROR_UNITS
 

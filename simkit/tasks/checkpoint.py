@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from simkit.continuation import require_same_run
 from simkit.files import atomic_path
-from simkit.tasks.growing import require_same_run
 
 
 class Checkpoint:

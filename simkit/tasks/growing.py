@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-from simkit.errors import SimkitError
 
 
 class GrowingFile:
@@ -43,23 +39,3 @@ class GrowingFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-
-
-def require_same_run(folder: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Check that an interrupted run was started with the settings it is continued with.
-
-    Raises:
-        SimkitError: naming what differs.
-    """
-    changed = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
-    if changed:
-        differences = "; ".join(f"{name}: {found.get(name)} there, {expected.get(name)} now" for name in changed)
-        raise SimkitError(
-            f"{folder} holds a run with other settings ({differences}): "
-            "give another folder, remove that one, or restore the settings to continue it"
-        )
-
-
-def csv_row(values: Sequence[float | int | str]) -> str:
-    """One line of a CSV file; floating-point numbers keep all their digits."""
-    return ",".join(repr(float(v)) if isinstance(v, float) else str(v) for v in values) + "\n"

@@ -14,13 +14,14 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
+from simkit.csv_tables import csv_row
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
 from simkit.progress import Progress, Task
 from simkit.tasks.checkpoint import Checkpoint
-from simkit.tasks.energetics import summarise_log
 from simkit.tasks.frames import attach, extxyz_text, write_frames
-from simkit.tasks.growing import GrowingFile, csv_row
+from simkit.tasks.growing import GrowingFile
+from simkit.tasks.md_log import summarise_log
 from simkit.tasks.settings import Dynamics, Ensemble
 
 COLUMNS = ("step", "time_fs", "potential_ev", "kinetic_ev", "total_ev", "temperature_k")

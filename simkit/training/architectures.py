@@ -16,7 +16,7 @@ from simkit.potentials.options import (
     Repulsion,
     check_mace,
 )
-from simkit.training.settings import Settings
+from simkit.settings import Settings
 
 
 class MaceArchitecture(Settings):

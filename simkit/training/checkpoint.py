@@ -11,7 +11,6 @@ import torch
 
 from simkit.errors import SimkitError
 from simkit.files import atomic_path
-from simkit.training.settings import RESUMABLE
 
 VERSION = 1
 """Version of the layout of checkpoints."""
@@ -66,31 +65,3 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             "continue it with the simkit that wrote it, or delete it to start the training anew"
         )
     return state
-
-
-def require_same_run(path: Path, saved: dict[str, Any], present: dict[str, Any]) -> None:
-    """Check that a checkpoint belongs to the run that wants to continue it.
-
-    Raises:
-        SimkitError: naming what differs.
-    """
-    old, new = _flat(saved), _flat(present)
-    different = [
-        key
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.removeprefix("settings.").split(".")[0] not in RESUMABLE
-    ]
-    if not different:
-        return
-    shown = "; ".join(f"{key} was {old.get(key)}, is {new.get(key)}" for key in different[:5])
-    more = f" and {len(different) - 5} more" if len(different) > 5 else ""
-    raise SimkitError(
-        f"{path} belongs to another run: {shown}{more}. Train in another folder, restore these values, "
-        f"or delete the checkpoint to start anew ({', '.join(sorted(RESUMABLE))} may change)"
-    )
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict):
-        return {prefix.rstrip("."): tree}
-    return {key: value for name, branch in tree.items() for key, value in _flat(branch, f"{prefix}{name}.").items()}

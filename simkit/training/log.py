@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from importlib.util import find_spec
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+from simkit.csv_tables import read_table
 from simkit.files import write_text
+
+WHOLE = ("epoch", "step", "stage")
+"""Columns of integers."""
 
 
 class Log:
@@ -52,15 +57,11 @@ class Log:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The rows of a log as numbers; empty cells are left out."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {
-                name: int(cell) if name in ("epoch", "step", "stage") else float(cell)
-                for name, cell in row.items()
-                if cell
-            }
-            for row in csv.DictReader(file)
-        ]
+    table = read_table(path)
+    rows = (zip(table, row, strict=True) for row in zip(*table.values(), strict=True))
+    return [
+        {name: int(value) if name in WHOLE else float(value) for name, value in row if not isnan(value)} for row in rows
+    ]
 
 
 def _board(folder: Path) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -15,14 +13,10 @@ from pydantic import (
     model_validator,
 )
 
+from simkit.settings import Settings
+
 if TYPE_CHECKING:
     import torch
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown keys are errors and values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LossSettings(Settings):
@@ -181,5 +175,8 @@ class TrainingSettings(Settings):
         return TYPES[self.dtype]
 
 
-RESUMABLE = frozenset({"max_epochs", "max_hours", "early_stop", "checkpoint_minutes", "workers", "cache_gigabytes"})
+RESUMABLE = frozenset(
+    f"settings.{name}"
+    for name in ("max_epochs", "max_hours", "early_stop", "checkpoint_minutes", "workers", "cache_gigabytes")
+)
 """Settings that may change between an interrupted run and its continuation."""

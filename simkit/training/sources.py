@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from simkit.training.settings import Settings
+from simkit.settings import Settings
 
 
 class SplitSettings(Settings):

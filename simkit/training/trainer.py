@@ -13,13 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from simkit.continuation import require_same_run
 from simkit.datasets.base import Batch, Dataset
 from simkit.datasets.loader import Loader
 from simkit.errors import DataError, Interrupted, SimkitError
 from simkit.potential import Potential
 from simkit.progress import Progress, Silent, Task
 from simkit.training.average import WeightAverage
-from simkit.training.checkpoint import Position, load_checkpoint, require_same_run, save_checkpoint
+from simkit.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from simkit.training.frames import on_device
 from simkit.training.log import Log
 from simkit.training.loss import combine
@@ -37,7 +38,7 @@ from simkit.training.processes import (
     total,
 )
 from simkit.training.schedule import LearningRate
-from simkit.training.settings import StageTwo, TrainingSettings
+from simkit.training.settings import RESUMABLE, StageTwo, TrainingSettings
 
 Reason = Literal["max_epochs", "max_hours", "early_stop"]
 
@@ -268,7 +269,7 @@ class Trainer:
         if not path.exists():
             return
         state = load_checkpoint(path, self.fabric.device)
-        require_same_run(path, state["run"], self._description())
+        require_same_run(path, state["run"], self._description(), changeable=RESUMABLE)
         self.position = Position(**state["position"])
         self.potential.load_state_dict(state["potential"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from simkit.errors import WorkflowError
 from simkit.files import file_hash, write_json
+from simkit.workflow.step import Source, Step
 
 LARGE = 64 * 2**20
 """Files of at least so many bytes are hashed again only when their size or time of modification changes."""
@@ -49,6 +51,29 @@ def digest_of(value: Any) -> str:
         raise WorkflowError(f"settings must be representable in JSON: {error}") from error
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def address_of(kind: str, step: Step, origins: Mapping[str, Any], seed: int) -> str:
+    """The address of a step's results: equal addresses mean equal results.
+
+    Args:
+        kind: of the step.
+        step: its settings.
+        origins: address or content hash of each input, by its value in the file.
+        seed: of every random choice.
+    """
+    settings = _replaced(step.model_dump(), origins)
+    return digest_of({"kind": kind, "version": type(step).version, "settings": settings, "seed": seed})
+
+
+def _replaced(value: Any, origins: Mapping[str, Any]) -> Any:
+    if isinstance(value, Source):
+        return origins[value]
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, origins) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replaced(inner, origins) for inner in value]
+    return value
 
 
 def _read_memory(path: Path) -> dict[str, str]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+from pydantic import Field, PositiveInt, TypeAdapter
 
+from simkit.settings import Settings
 from simkit.workflow.document import read_document
 from simkit.workflow.messages import validate
 
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
-class BaseProfile(BaseModel):
+class BaseProfile(Settings):
     """What all profiles have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     device: Device = Field(
         default="auto", description="Torch device; auto takes a CUDA device if there is one, else the CPU."

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simkit.errors import WorkflowError
-from simkit.workflow.digest import FileDigests, digest_of
+from simkit.workflow.digest import FileDigests, address_of
 from simkit.workflow.document import dotted, suggestion
 from simkit.workflow.graph import ancestors, dependencies, descendants, ordered, parse_reference, sources
 from simkit.workflow.schema import Workflow
-from simkit.workflow.step import Source, Step
+from simkit.workflow.step import Step
 from simkit.workflow.store import is_begun, is_finished
+from simkit.workflow.worker import Job
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,21 @@ class PlannedStep:
     def begun(self) -> bool:
         """Whether an earlier run left something to continue from."""
         return is_begun(self.folder)
+
+    def job(self, seed: int, device: str, threads: int | None) -> Job:
+        """The step as it is sent to a worker; see :class:`~simkit.workflow.worker.Job`."""
+        return Job(
+            self.name,
+            self.kind,
+            self.step,
+            self.address,
+            self.folder,
+            self.inputs,
+            self.origins,
+            seed,
+            device,
+            threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,25 +130,10 @@ def make_plan(workflow: Workflow, runs: Path) -> Plan:
                 inputs[str(source)] = upstream.folder / reference.file
                 origins[str(source)] = {"step": upstream.address, "file": reference.file}
         kind = workflow.kinds[name]
-        address = _address(kind, step, origins, workflow.seed)
+        address = address_of(kind, step, origins, workflow.seed)
         folder = parent / f"{name}-{address[:12]}"
         planned[name] = PlannedStep(name, kind, step, address, folder, inputs, origins, needs[name])
     return Plan(workflow.name, parent, workflow.seed, planned)
-
-
-def _address(kind: str, step: Step, origins: Mapping[str, Any], seed: int) -> str:
-    settings = _replaced(step.model_dump(), origins)
-    return digest_of({"kind": kind, "version": type(step).version, "settings": settings, "seed": seed})
-
-
-def _replaced(value: Any, origins: Mapping[str, Any]) -> Any:
-    if isinstance(value, Source):
-        return origins[value]
-    if isinstance(value, Mapping):
-        return {key: _replaced(inner, origins) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replaced(inner, origins) for inner in value]
-    return value
 
 
 def _input_files(workflow: Workflow) -> dict[str, Path]:

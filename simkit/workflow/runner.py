@@ -15,11 +15,11 @@ from simkit.workflow.machine import Profile, SerialProfile
 from simkit.workflow.plan import Plan, PlannedStep
 from simkit.workflow.relay import Relay, relayed
 from simkit.workflow.store import EVENTS, LOG, point_to_latest
-from simkit.workflow.worker import Job, Outcome, run_job
+from simkit.workflow.worker import Job, StepOutcome, run_job
 
 
 @dataclass(frozen=True)
-class Report:
+class RunSummary:
     """How the steps of a plan ended, by name.
 
     Attributes:
@@ -40,7 +40,7 @@ class Report:
         return not self.failed and not self.blocked
 
 
-def run_plan(plan: Plan, profile: Profile, progress: Progress) -> Report:
+def run_plan(plan: Plan, profile: Profile, progress: Progress) -> RunSummary:
     """Run what is not finished; after an error, steps that do not need the failed one go on.
 
     Args:
@@ -61,7 +61,7 @@ def run_plan(plan: Plan, profile: Profile, progress: Progress) -> Report:
         files = {name: step.folder / EVENTS for name, step in waiting.items()}
         with relayed(files, progress) as relay, open_executor(profile, plan.folder) as executor:
             schedule.run_on(executor, relay)
-    return Report(reused, schedule.finished, schedule.failed, schedule.blocked())
+    return RunSummary(reused, schedule.finished, schedule.failed, schedule.blocked())
 
 
 class _Schedule:
@@ -85,7 +85,7 @@ class _Schedule:
 
     def run_on(self, executor: Executor, relay: Relay) -> None:
         """All that can run at once."""
-        running: dict[Future[Outcome], str] = {}
+        running: dict[Future[StepOutcome], str] = {}
         while True:
             for step in self.ready():
                 self.announce(step)
@@ -106,7 +106,7 @@ class _Schedule:
         verb = "continues" if step.begun else "runs"
         self.progress.say(f"{step.name}: {verb} in {shown(step.folder)}")
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: StepOutcome) -> None:
         """Note how a step ended."""
         if outcome.error:
             self.failed[outcome.name] = outcome.error
@@ -123,27 +123,16 @@ class _Schedule:
 
     def job(self, step: PlannedStep) -> Job:
         """The step as it is sent to a worker."""
-        return Job(
-            name=step.name,
-            kind=step.kind,
-            step=step.step,
-            address=step.address,
-            folder=step.folder,
-            inputs=step.inputs,
-            origins=step.origins,
-            seed=self.plan.seed,
-            device=self.profile.device,
-            threads=self.profile.threads,
-        )
+        return step.job(self.plan.seed, self.profile.device, self.profile.threads)
 
 
-def _outcome(future: Future[Outcome], name: str) -> Outcome:
+def _outcome(future: Future[StepOutcome], name: str) -> StepOutcome:
     """What a worker returned; a worker that died is an error of its step."""
     try:
         return future.result()
     except BrokenProcessPool:
-        return Outcome(name, 0.0, "a worker process was killed, perhaps for lack of memory; run again to continue")
+        return StepOutcome(name, 0.0, "a worker process was killed, perhaps for lack of memory; run again to continue")
     except SimkitError as error:
-        return Outcome(name, 0.0, str(error))
+        return StepOutcome(name, 0.0, str(error))
     except Exception as error:
-        return Outcome(name, 0.0, f"the executor failed: {type(error).__name__}: {error}")
+        return StepOutcome(name, 0.0, f"the executor failed: {type(error).__name__}: {error}")

@@ -9,9 +9,10 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, create_model
+from pydantic import Field, NonNegativeInt, StringConstraints, create_model
 
 from simkit.errors import WorkflowError
+from simkit.settings import Settings
 from simkit.workflow.document import Document, Keys, read_document, suggestion, with_setting
 from simkit.workflow.kinds import KINDS, Kinds, load_class
 from simkit.workflow.messages import validate
@@ -20,10 +21,8 @@ from simkit.workflow.step import Step
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60)]
 
 
-class Outline(BaseModel):
+class Outline(Settings):
     """The top level of a workflow file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name = Field(description="Name of the folder of the results.")
     description: str = Field(default="", description="What the workflow does, for people.")

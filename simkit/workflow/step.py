@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 from simkit.progress import Progress
+from simkit.settings import Settings
 
 
 class Source(str):
@@ -46,7 +47,7 @@ class Context:
         return self.inputs[source]
 
 
-class Step(BaseModel, ABC):
+class Step(Settings, ABC):
     """Settings of one step, and how to run it.
 
     A step reads only its inputs and writes only into ``context.folder``. Files are written atomically. It can be killed
@@ -56,7 +57,7 @@ class Step(BaseModel, ABC):
     files are checked quickly.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(validate_default=True)
 
     version: ClassVar[int] = 1
     produces: ClassVar[tuple[str, ...]] = ()

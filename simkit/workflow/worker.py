@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """How a step ended.
 
     Attributes:
@@ -73,7 +73,7 @@ class Outcome:
     error: str = ""
 
 
-def run_job(job: Job, progress: Progress | None = None) -> Outcome:
+def run_job(job: Job, progress: Progress | None = None) -> StepOutcome:
     """Run a step in its folder, under its lock; errors are logged with their traceback and returned as text.
 
     Args:
@@ -89,7 +89,7 @@ def run_job(job: Job, progress: Progress | None = None) -> Outcome:
             error = _run_locked(job, progress or EventFile(job.folder / EVENTS))
     except WorkflowError as refused:
         error = str(refused)
-    return Outcome(job.name, time.monotonic() - started, error)
+    return StepOutcome(job.name, time.monotonic() - started, error)
 
 
 def _run_locked(job: Job, progress: Progress) -> str:

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = {
     "ase_border",
+    "continuation",
+    "csv_tables",
     "devices",
     "errors",
     "evaluation",
@@ -22,6 +24,7 @@ CORE = {
     "potential",
     "progress",
     "pymatgen_border",
+    "settings",
     "system",
     "units",
 }

@@ -6,9 +6,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from simkit.csv_tables import read_table
 from simkit.errors import DataError, SimkitError
 from simkit.tasks.check import check_file
-from simkit.tasks.energetics import read_table
 from simkit.tasks.label import Counts, Sampling, label, label_file, split_labelled
 from simkit.tasks.labellers import isolated_atoms, make_labeller
 

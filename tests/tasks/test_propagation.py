@@ -10,9 +10,10 @@ from ase.calculators.harmonic import SpringCalculator
 from ase.constraints import FixAtoms
 from ase.io import read
 
+from simkit.csv_tables import read_table
 from simkit.errors import SimkitError
 from simkit.progress import Progress, Silent
-from simkit.tasks.energetics import linear_drift, read_table
+from simkit.tasks.md_log import linear_drift
 from simkit.tasks.propagation import degrees_of_freedom, draw_velocities, propagate, temperature
 from simkit.tasks.settings import Dynamics
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from simkit.errors import SimkitError
+from simkit.settings import Settings
 from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, LabellerName, Precision
 from simkit.workflow.step import Context, Input, Step
 
@@ -18,10 +19,8 @@ INTEGRATORS = {
 }
 
 
-class Check(BaseModel):
+class Check(Settings):
     """Compare the trajectory with a reference method; see :func:`simkit.tasks.check.check_file`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     labeller: LabellerName = Field("gfn2-xtb", description="Reference method.")
     every: PositiveInt = Field(1, description="Compare each of so many frames of the trajectory.")

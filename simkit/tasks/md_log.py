@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from simkit.csv_tables import read_table
+
 if TYPE_CHECKING:
     from simkit.tasks.settings import Dynamics
-
-
-def read_table(path: str | os.PathLike[str]) -> dict[str, Float[ndarray, " rows"]]:
-    """Columns of a CSV file of numbers, by name; empty cells are NaN."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        names = reader.fieldnames or []
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
 
 def linear_drift(time: Float[ndarray, " rows"], values: Float[ndarray, " rows"]) -> tuple[float, float]:
