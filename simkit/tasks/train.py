@@ -25,7 +25,7 @@ from simkit.potential import Potential, symbols
 from simkit.potentials.model_file import save_model
 from simkit.progress import Progress, Silent
 from simkit.training.architectures import Architecture, MaceArchitecture, Normalisation, Pretrained
-from simkit.training.fine_tuning import ForReplay, pretrained_potential
+from simkit.training.fine_tuning import pretrained_potential, with_replay
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReplaySettings, SplitSettings
@@ -106,7 +106,7 @@ def train_files(
     potential = _potential(architecture, facts, normalisation or Normalisation(), parts, seed, device, progress)
     frames = parts.training
     if replay is not None:
-        frames = Concatenation([frames, ForReplay(open_dataset(replay.data), replay.head, replay.weight)])
+        frames = with_replay(frames, open_dataset(replay.data), replay.head, replay.weight, potential)
     trainer = Trainer(
         potential, frames, parts.validation, training, folder, seed=seed, device=device, progress=progress
     )

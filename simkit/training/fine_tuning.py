@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from simkit.datasets.base import Dataset, Frame, collate
+from simkit.datasets.combine import Concatenation
 from simkit.datasets.statistics import fit_reference_energies
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
@@ -53,6 +54,16 @@ class ForReplay(Dataset):
     def files(self) -> tuple[Path, ...]:
         """The files of the dataset."""
         return self.dataset.files
+
+
+def with_replay(frames: Dataset, replayed: Dataset, head: int | None, weight: float, potential: Potential) -> Dataset:
+    """Frames followed by replayed ones, see :class:`ForReplay`.
+
+    If these have a head, the others get that of systems that name none: in a batch the lack of one means head 0.
+    """
+    if head is not None:
+        frames = ForReplay(frames, potential.default_head if isinstance(potential, MACE) else 0)
+    return Concatenation([frames, ForReplay(replayed, head, weight)])
 
 
 def pretrained_potential(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from simkit.datasets.base import Frame
-from simkit.datasets.combine import Concatenation, MemoryDataset
+from simkit.datasets.base import Frame, collate
+from simkit.datasets.combine import MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potential import Potential
@@ -21,7 +21,7 @@ from simkit.potentials.one_head import OneHead
 from simkit.potentials.painn import PaiNN
 from simkit.potentials.sum import Sum
 from simkit.training.architectures import Pretrained
-from simkit.training.fine_tuning import ForReplay, pretrained_potential, refit_reference_energies
+from simkit.training.fine_tuning import pretrained_potential, refit_reference_energies, with_replay
 from tests.training.examples import clusters, guess, without
 
 
@@ -204,8 +204,9 @@ def test_a_model_of_the_elements_of_the_data_alone(tmp_path: Path) -> None:
 
 
 def test_replayed_frames_have_their_head_and_weight() -> None:
-    mixed = Concatenation([clusters(2), ForReplay(clusters(3, 1), head=1, weight=0.1)])
-    assert len(mixed) == 5
-    assert mixed[0].system.head is None
-    assert mixed[2].system.head is not None
-    assert (int(mixed[2].system.head), mixed[2].weight) == (1, 0.1)
+    mixed = with_replay(clusters(2), clusters(3, 1), 0, 0.1, two_heads())
+    batch = collate(list(mixed), 3.0)
+    assert batch.system.head is not None
+    assert batch.system.head.tolist() == [1, 1, 0, 0, 0]  # 1 is the default
+    assert batch.weight.tolist() == [1.0, 1.0, 0.1, 0.1, 0.1]
+    assert [frame.system.head for frame in with_replay(clusters(1), clusters(1), None, 0.1, two_heads())] == [None] * 2

@@ -13,6 +13,7 @@ from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.painn import PaiNN
+from simkit.training.checkpoint import load_checkpoint
 from simkit.training.log import read_log
 from simkit.training.settings import (
     Constant,
@@ -150,6 +151,19 @@ def test_the_potential_ends_with_the_best_averaged_weights(tmp_path: Path) -> No
     assert (outcome.best_epoch, outcome.best_loss) == (best["epoch"], best["validation_loss"])
     errors = trainer.assess(validation)
     assert errors["forces_rmse_mev_per_ang"] == best["validation_forces_rmse_mev_per_ang"]
+
+
+def test_validation_uses_the_averaged_weights(tmp_path: Path) -> None:
+    potential, validation = guess(), clusters(3, 1)
+    trainer = Trainer(potential, clusters(6), validation, settings(max_epochs=1, ema=0.5), tmp_path)
+    outcome = trainer.fit()
+    assert trainer.average is not None
+    for parameter, average in zip(trainer.parameters, trainer.average.values, strict=True):
+        assert torch.equal(parameter, average)
+    last = load_checkpoint(tmp_path / "last.ckpt")["potential"]
+    assert not torch.equal(last["epsilon"], potential.epsilon)
+    errors = trainer.assess(validation)
+    assert {name: errors[name] for name in outcome.errors} == outcome.errors
 
 
 def test_validation_now_and_then(tmp_path: Path) -> None:
