@@ -11,6 +11,7 @@ import vesin
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from simkit.errors import SimkitError
 from simkit.system import System
 
 
@@ -63,7 +64,8 @@ def build_neighbours(system: System, cutoff: float, skin: float = 0.0) -> Neighb
     found, first = [], 0
     for index, count in enumerate(system.counts.tolist()):
         if count:
-            found.append(_search_one(search, positions[first : first + count], lattice[index], pbc[index], first))
+            points = _without_voids(positions[first : first + count], lattice[index], cutoff + skin)
+            found.append(_search_one(search, points, lattice[index], pbc[index], first))
         first += count
     if not found:
         found = [(np.zeros(0, int), np.zeros(0, int), np.zeros((0, 3)))]
@@ -75,6 +77,23 @@ def build_neighbours(system: System, cutoff: float, skin: float = 0.0) -> Neighb
         cutoff=float(cutoff),
         skin=float(skin),
     )
+
+
+def _without_voids(positions: np.ndarray, lattice: np.ndarray, reach: float) -> np.ndarray:
+    """Positions with the same pairs, but no gap wider than twice ``reach`` across directions that are not periodic.
+
+    Cell lists over the empty space around atoms that have flown away would fill the memory.
+    """
+    _, lengths, directions = np.linalg.svd(lattice)
+    directions = directions[lengths <= 1e-9 * max(lengths.max(), 1e-9)]
+    heights = positions @ directions.T
+    order = heights.argsort(axis=0)
+    gaps = np.diff(np.take_along_axis(heights, order, 0), axis=0)
+    if gaps.size == 0 or gaps.max() <= 10 * reach:
+        return positions
+    compact = np.zeros_like(heights)
+    np.put_along_axis(compact, order[1:], np.minimum(gaps, 2 * reach).cumsum(0), 0)
+    return positions - heights @ directions + compact @ directions
 
 
 def _search_one(
@@ -107,6 +126,8 @@ class NeighbourList:
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+        if not 0 <= skin < np.inf:
+            raise SimkitError(f"expected a skin of at least 0 Å, found {skin}")
         self.cutoff = cutoff
         self.skin = skin
         self.builds = 0

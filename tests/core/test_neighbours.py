@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from torch import Tensor
 
+from simkit.errors import SimkitError
 from simkit.graph import make_graph
 from simkit.neighbours import NeighbourList, Neighbours, build_neighbours, concatenate_neighbours
 from simkit.system import System, concatenate
@@ -201,3 +204,23 @@ def test_wrapping_an_atom_rebuilds_the_list() -> None:
     wrapped = replace(system, positions=positions)
     assert as_set(nlist.update(wrapped)) == as_set(build_neighbours(wrapped, 3.5))
     assert nlist.builds == 2
+
+
+@pytest.mark.parametrize("pbc", [(False, False, False), (True, False, False), (True, True, False)])
+@pytest.mark.parametrize("distance", [1e2, 1e6, 1e20])
+def test_atoms_that_flew_away_are_no_burden(pbc: tuple[bool, bool, bool], distance: float) -> None:
+    cell = [[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.5, 1.0, 9.0]]
+    near = np.random.default_rng(1).uniform(0, 4, (6, 3))
+    away = np.array([[0.3, 0.2, distance], [0.3, 0.2 + distance * (not pbc[1]), 2.0]])
+    alone = build_neighbours(System.from_ase([Atoms("Ar6", near, cell=cell, pbc=pbc)]), 3.0)
+    both = build_neighbours(System.from_ase([Atoms("Ar8", np.vstack([near, away]), cell=cell, pbc=pbc)]), 3.0)
+    kept = (both.centre < 6) & (both.neighbour < 6)
+    assert alone.n_edges > 10
+    for name in ("centre", "neighbour", "shift"):
+        assert torch.equal(getattr(both, name)[kept], getattr(alone, name))
+
+
+@pytest.mark.parametrize("skin", [-0.1, float("nan"), float("inf")])
+def test_a_skin_that_would_lose_pairs_is_refused(skin: float) -> None:
+    with pytest.raises(SimkitError, match="expected a skin of at least 0"):
+        NeighbourList(3.0, skin)
