@@ -7,7 +7,7 @@ author = "The simkit developers"
 copyright = "2026, The simkit developers"
 release = simkit.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.intersphinx"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
