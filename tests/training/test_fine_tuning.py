@@ -21,7 +21,7 @@ from simkit.potentials.one_head import OneHead
 from simkit.potentials.painn import PaiNN
 from simkit.potentials.sum import Sum
 from simkit.training.architectures import Pretrained
-from simkit.training.fine_tuning import pretrained_potential, refit_reference_energies, with_replay
+from simkit.training.fine_tuning import ForReplay, pretrained_potential, refit_reference_energies, with_replay
 from tests.training.examples import clusters, guess, without
 
 

@@ -249,7 +249,7 @@ class TestErrors:
 
     def test_checkpoint_of_another_run(self, tmp_path: Path) -> None:
         Trainer(guess(), clusters(4), clusters(3), settings(max_epochs=1), tmp_path).fit()
-        with pytest.raises(SimkitError, match=r"settings.batch_size was 5, is 2"):
+        with pytest.raises(SimkitError, match=r"settings.batch_size: 5 there, 2 now"):
             Trainer(guess(), clusters(4), clusters(3), settings(batch_size=2), tmp_path).fit()
 
     def test_unknown_device(self, tmp_path: Path) -> None:
