@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simkit.datasets.base import Frame, collate
-from simkit.datasets.combine import MemoryDataset
+from simkit.datasets.combine import Concatenation, MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potential import Potential
