@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -81,6 +82,8 @@ def _stopped(message: str) -> None:
 
 def _system_error(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{place}the disk is full ({error.strerror}): free some space, then run the same command to continue"
     return f"{place}{error.strerror or error}"
 
 

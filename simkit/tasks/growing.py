@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
+
+from simkit.errors import SimkitError
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What file systems without locks answer: the work goes on there."""
 
 
 class GrowingFile:
@@ -13,12 +20,38 @@ class GrowingFile:
     Args:
         path: created if absent.
         length: bytes to keep of what is there; the rest, written after the last checkpoint, is cut off.
+
+    Raises:
+        SimkitError: another process writes the file, or it is shorter than ``length``.
     """
 
     def __init__(self, path: str | os.PathLike[str], length: int = 0) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        try:
+            self._prepare(length)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _prepare(self, length: int) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or its process dies
+        except BlockingIOError as error:
+            raise SimkitError(
+                f"another process writes {self.path}: wait until it ends, or stop it, then run the same command to "
+                "continue"
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        found = self._file.seek(0, os.SEEK_END)
+        if found < length:
+            raise SimkitError(
+                f"{self.path} was changed: expected at least {length} bytes, as at the last checkpoint, found {found}. "
+                "Put the file back, or delete its folder and start anew"
+            )
         self._file.truncate(length)
         self._file.seek(length)
 
