@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import simkit
+from simkit.devices import require_device
 from simkit.errors import ModelFileError, SimkitError
 from simkit.files import atomic_path
 from simkit.floating import floating_type
@@ -105,6 +106,7 @@ def load_model(
         ModelFileError: a missing, damaged, unsupported or hostile file; the message says what was found.
     """
     dtype = floating_type(dtype)
+    require_device(device)
     if detect_format(path) is Format.MACE_TORCH:
         from simkit.potentials.mace_torch import read_mace_torch
 

@@ -14,6 +14,7 @@ from ase.calculators import calculator as ase_calculator
 from torch import Tensor
 
 from simkit.ase_border import ase_stress, has_volume
+from simkit.devices import require_device
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.evaluation import evaluate, hessian_vector_product
 from simkit.floating import floating_type
@@ -183,6 +184,7 @@ def _own_copy(
 ) -> Potential:
     """The potential in evaluation mode, its parameters without gradients; the caller's own stays as it is."""
     if isinstance(model, Potential):
+        require_device(device)
         potential = copy.deepcopy(model).to(device=device, dtype=dtype)
         if head is not None:
             from simkit.potentials.one_head import OneHead

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from simkit.errors import SimkitError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def require_device(device: torch.device | str | None) -> None:
+    """Check that tensors can be put on a device; None is allowed.
+
+    Raises:
+        SimkitError: there is no such device.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SimkitError(f"expected a device such as cpu, cuda, cuda:1 or mps, found {device!r}: {reason}") from error
 
 
 def resolve_device(name: str) -> str:

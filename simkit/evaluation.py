@@ -170,9 +170,13 @@ def _gradients(energy: Tensor, variables: list[Tensor], create_graph: bool) -> t
 
 
 def _check_request(potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]) -> None:
-    unknown = [name for name in outputs if name not in OUTPUTS]
+    if not isinstance(system, System):
+        raise SimkitError(f"expected a System, found {type(system).__name__}: convert it with System.from_ase")
+    unknown = [outputs] if isinstance(outputs, str) else [name for name in outputs if name not in OUTPUTS]
     if unknown:
-        raise SimkitError(f"expected outputs among {', '.join(OUTPUTS)}; found {', '.join(unknown)}")
+        raise SimkitError(
+            f"expected a sequence of outputs among {', '.join(OUTPUTS)}; found {', '.join(map(repr, unknown))}"
+        )
     if system.dtype != potential.dtype:
         raise SimkitError(
             f"the potential computes in {potential.dtype}, the system's positions are {system.dtype}: "

@@ -228,6 +228,16 @@ def _fixed_mask(frame: Atoms) -> np.ndarray:
 
 
 def _check_frame(frame: Atoms, index: int) -> None:
+    for key in ("charge", "spin"):
+        value = frame.info.get(key, 0)
+        try:
+            usable = np.isfinite(float(value))
+        except (TypeError, ValueError):
+            usable = False
+        if not usable:
+            raise InvalidSystemError(
+                f"frame {index} ({frame.symbols}): expected a number as info['{key}'], found {value!s:.40}"
+            )
     if not np.isfinite(frame.positions).all():
         broken = np.flatnonzero(~np.isfinite(frame.positions).all(1))[:5].tolist()
         raise InvalidSystemError(

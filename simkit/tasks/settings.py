@@ -17,6 +17,9 @@ PRECISION: Precision = "float64"
 """Of dynamics and relaxations, which rounding errors of float32 disturb: drift of the energy, noise near minima."""
 
 
+MAX_TIMESTEP = 20.0
+
+
 @dataclass(frozen=True)
 class Dynamics:
     """Settings of a run.
@@ -58,6 +61,11 @@ class Dynamics:
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise SimkitError(f"expected a positive {name}, found {getattr(self, name)}")
+        if self.timestep > MAX_TIMESTEP:
+            raise SimkitError(
+                f"expected a time step of at most {MAX_TIMESTEP:g} fs, found {self.timestep:g} fs: the fastest "
+                "vibrations take about 10 fs with hydrogen and 100 fs with heavy atoms, and want 20 steps each"
+            )
         if not self.temperature >= 0 or (self.ensemble == "bussi" and self.temperature == 0):
             raise SimkitError(f"expected a positive temperature in K, found {self.temperature}")
         if self.temperature >= self.max_temperature:

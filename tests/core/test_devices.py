@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from simkit.devices import resolve_device
+from simkit.devices import require_device, resolve_device
 from simkit.errors import SimkitError
 
 
@@ -16,3 +16,11 @@ def test_devices(monkeypatch):
         resolve_device("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == "cpu"
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_devices_that_are_not_there_are_named(device):
+    require_device("cpu")
+    require_device(None)
+    with pytest.raises(SimkitError, match=f"expected a device such as cpu, .*found '{device}'"):
+        require_device(device)

@@ -176,7 +176,8 @@ def test_forces_of_a_direct_potential() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"outputs": ("force",)}, "expected outputs among energy, energies, forces.*found force"),
+        ({"outputs": ("force",)}, "outputs among energy, energies, forces.*found 'force'"),
+        ({"outputs": "forces"}, "expected a sequence of outputs among energy, .*found 'forces'"),
         (
             {"system": systems.crystal([18], 3.6).to(dtype=torch.float32)},
             r"computes in torch.float64.*system.to\(dtype",
@@ -187,7 +188,7 @@ def test_forces_of_a_direct_potential() -> None:
             "direct potential predicts forces directly and has no stress",
         ),
     ],
-    ids=["output", "dtype", "cutoff", "direct"],
+    ids=["output", "text", "dtype", "cutoff", "direct"],
 )
 def test_refusals(change: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"potential": argon(), "system": systems.crystal([18], 3.6), **change}

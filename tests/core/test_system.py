@@ -224,3 +224,9 @@ def test_shapes_are_checked_by_the_tests() -> None:
     system = System.from_ase(molecule("H2"))
     with pytest.raises(TypeError, match="positions"):
         replace(system, positions=system.positions[:, :2])
+
+
+@pytest.mark.parametrize("info", [{"charge": "one"}, {"spin": [1, 2]}, {"charge": float("nan")}])
+def test_charge_and_spin_that_are_no_numbers_are_named(info):
+    with pytest.raises(InvalidSystemError, match=r"frame 0 \(H\): expected a number as info\['(charge|spin)'\]"):
+        System.from_ase(Atoms("H", info=info))

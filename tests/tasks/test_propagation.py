@@ -213,9 +213,19 @@ def test_a_start_beyond_the_limits_is_refused(tmp_path):
         run(tmp_path, atoms)
 
 
-def test_settings_without_sense_are_refused(tmp_path):
-    with pytest.raises(SimkitError, match=r"positive timestep, found -1"):
-        run(tmp_path, timestep=-1.0)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"timestep": -1.0}, "positive timestep, found -1"),
+        ({"timestep": float("nan")}, "positive timestep, found nan"),
+        ({"timestep": 100.0}, "time step of at most 20 fs, found 100 fs"),
+        ({"temperature": float("nan")}, "positive temperature in K, found nan"),
+        ({"friction": float("inf")}, "positive friction, found inf"),
+    ],
+)
+def test_settings_without_sense_are_refused(tmp_path, settings, message):
+    with pytest.raises(SimkitError, match=message):
+        run(tmp_path, **settings)
 
 
 def test_drift_of_a_line_with_noise_of_known_size():
