@@ -26,6 +26,7 @@ from simkit.potentials.model_file import save_model
 from simkit.progress import Progress, Silent
 from simkit.training.architectures import Architecture, MaceArchitecture, Normalisation, Pretrained
 from simkit.training.fine_tuning import pretrained_potential, with_replay
+from simkit.training.inspection import require_labels, say_what_is_wrong
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReplaySettings, SplitSettings
@@ -103,6 +104,8 @@ def train_files(
     parts = open_parts(data, validation, test, split or SplitSettings(), seed)
     given = {_number(symbol): energy for symbol, energy in (reference_energies or {}).items()}
     facts = _statistics(parts, architecture, given, progress)
+    if int(os.environ.get("RANK", "0")) == 0:
+        say_what_is_wrong(parts.training, {"validation": parts.validation, "test": parts.test}, progress)
     potential = _potential(architecture, facts, normalisation or Normalisation(), parts, seed, device, progress)
     frames = parts.training
     if replay is not None:
@@ -194,6 +197,7 @@ def _statistics(parts: Parts, architecture: Architecture, given: dict[int, float
     cutoff = None if isinstance(architecture, Pretrained) else architecture.cutoff
     frames = Concatenation([parts.training, parts.isolated])
     facts = compute_statistics(frames, cutoff, reference_energies=given, progress=progress)
+    require_labels(facts, cutoff)
     if facts.undetermined and not isinstance(architecture, Pretrained):
         progress.say(
             f"note: the compositions do not determine the E0 of {symbols(facts.undetermined)}. Energies "
