@@ -224,3 +224,15 @@ def test_atoms_that_flew_away_are_no_burden(pbc: tuple[bool, bool, bool], distan
 def test_a_skin_that_would_lose_pairs_is_refused(skin: float) -> None:
     with pytest.raises(SimkitError, match="expected a skin of at least 0"):
         NeighbourList(3.0, skin)
+
+
+@pytest.mark.parametrize("factor", [0.93, 1.0])
+def test_skin_covers_the_approach_of_atoms_by_compression(factor: float) -> None:
+    """No atom moves within the cell, but pairs come within the cutoff that were beyond the skin."""
+    system = random_system(ORTHORHOMBIC, (True, True, True), 12)
+    neighbours = NeighbourList(4.0, skin=0.2)
+    neighbours.update(system)
+    smaller = replace(system, positions=factor * system.positions, cell=factor * system.cell)
+    graph = make_graph(smaller, neighbours.update(smaller)).within(4.0)
+    assert graph.centre.shape[0] == build_neighbours(smaller, 4.0).n_edges
+    assert neighbours.builds == (1 if factor == 1.0 else 2)

@@ -43,6 +43,19 @@ def test_least_squares_recovers_known_reference_energies():
     assert found == {1: pytest.approx(-3.0)}
 
 
+def test_least_squares_counts_every_frame():
+    """The fit over compositions equals that over frames, of which some compositions have more than others."""
+    rng = np.random.default_rng(1)
+    counts = [(1, 2), (3, 1), (2, 2), (1, 2), (1, 2), (1, 2), (3, 1)]
+    energies = [-3.0 * h - 20.0 * o + rng.normal() for h, o in counts]
+    compositions: dict = {}
+    for (h, o), value in zip(counts, energies, strict=True):
+        compositions.setdefault(((1, h), (8, o)), []).append(value)
+    found, _ = fit_reference_energies(compositions, {})
+    expected = np.linalg.lstsq(np.array(counts, dtype=float), np.array(energies), rcond=None)[0]
+    assert [found[1], found[8]] == pytest.approx(expected.tolist(), abs=1e-10)
+
+
 def test_one_molecule_has_no_unique_reference_energies():
     """Minimum norm: E0 is proportional to the counts."""
     found, undetermined = fit_reference_energies({((1, 2), (8, 1)): [-50.0, -52.0], ((79, 1),): [7.0]}, {})

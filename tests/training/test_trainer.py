@@ -20,6 +20,7 @@ from simkit.training.settings import (
     Cosine,
     LossSettings,
     OptimiserSettings,
+    Plateau,
     StageTwo,
     TrainingSettings,
 )
@@ -164,6 +165,17 @@ def test_validation_uses_the_averaged_weights(tmp_path: Path) -> None:
     assert not torch.equal(last["epsilon"], potential.epsilon)
     errors = trainer.assess(validation)
     assert {name: errors[name] for name in outcome.errors} == outcome.errors
+
+
+def test_plateau_lowers_the_learning_rate(tmp_path: Path) -> None:
+    hopeless = OptimiserSettings(learning_rate=1e-12, weight_decay=0)
+    chosen = settings(max_epochs=6, optimiser=hopeless, schedule=Plateau(factor=0.5, patience=1), ema=None)
+    potential = LennardJones(EPSILON, SIGMA, 5.0)  # it starts at the minimum
+    Trainer(potential, clusters(4), clusters(3, 1), chosen, tmp_path).fit()
+    rates = [row["learning_rate"] for row in read_log(tmp_path / "log.csv")]
+    assert rates[0] == 1e-12
+    assert rates[-1] <= 0.5e-12
+    assert set(rates) <= {1e-12, 0.5e-12, 0.25e-12}
 
 
 def test_validation_now_and_then(tmp_path: Path) -> None:
