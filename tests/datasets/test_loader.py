@@ -105,8 +105,9 @@ def test_processes_share_the_batches_of_one(data, limits):
     shares = [Loader(data, 4.0, seed=1, **limits, rank=rank, world_size=3) for rank in range(3)]
     batches = shares[0].batches(5)
     assert sorted(index for batch in batches for index in batch) == list(range(13))
-    for parts in zip(*(share.epoch(5) for share in shares), strict=True):
+    for indices, *parts in zip(batches, *(share.epoch(5) for share in shares), strict=True):
         assert all(part.system.n_systems >= 1 for part in parts)
+        assert sorted(energies(parts)) == sorted(float(data[index].labels.energy) for index in indices)
     if "batch_size" in limits:
         assert batches[0] == whole.batches(5)[0]
     with pytest.raises(DataError, match="at least one frame per process"):

@@ -14,7 +14,7 @@ from simkit.csv_tables import read_table
 from simkit.errors import SimkitError
 from simkit.progress import Progress, Silent
 from simkit.tasks.md_log import linear_drift
-from simkit.tasks.propagation import degrees_of_freedom, draw_velocities, propagate, temperature
+from simkit.tasks.propagation import degrees_of_freedom, draw_velocities, make_integrator, propagate, temperature
 from simkit.tasks.settings import Dynamics
 
 
@@ -104,6 +104,19 @@ def test_conserved_momenta_do_not_count_in_the_temperature(tmp_path):
         draws.append(temperature(free, "nve"))
     # the mean of 200 draws with 21 degrees of freedom each has a relative standard error of 2.2 %
     assert np.mean(draws) == pytest.approx(300, rel=0.07)
+
+
+def test_friction_is_a_rate_in_inverse_femtoseconds(tmp_path):
+    """Without noise and forces velocities fall as exp(-friction * time)."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 20]])
+    atoms.calc = SpringCalculator(atoms.positions.copy(), k=0.0)
+    atoms.set_momenta([[1.0, -2.0, 3.0], [0.5, 0.0, -1.0]])
+    start = atoms.get_momenta()
+    settings = Dynamics(ensemble="langevin", timestep=2.0, temperature=0.0, friction=0.005)
+    dynamics = make_integrator(atoms, settings, np.random.default_rng(0))
+    for _ in range(50):
+        dynamics.step()
+    np.testing.assert_allclose(atoms.get_momenta(), start * np.exp(-0.005 * 100), rtol=1e-4)
 
 
 class Cohesion(Calculator):

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
 from simkit.datasets.extxyz import write_extxyz
@@ -84,6 +86,8 @@ def test_normalisation_comes_from_the_training_frames(tmp_path: Path, data: Path
     assert config["reference_energies"] == [[-4.0]]
     torch.testing.assert_close(potential.scale, forces.square().mean().sqrt())
     torch.testing.assert_close(potential.shift, per_atom.mean())
+    neighbours = np.concatenate([np.bincount(neighbor_list("i", frame, 5.0)) for frame in training])
+    assert config["average_neighbours"] == pytest.approx(neighbours.mean())
 
 
 def test_given_numbers_win(tmp_path: Path, data: Path) -> None:
