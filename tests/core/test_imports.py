@@ -28,7 +28,18 @@ CORE = {
     "system",
     "units",
 }
-LAYERS = {"potentials": 1, "solvers": 1, "datasets": 1, "calculator": 2, "training": 2, "tasks": 3, "workflow": 4}
+LAYERS = {
+    "potentials": 1,
+    "solvers": 1,
+    "datasets": 1,
+    "calculator": 2,
+    "training": 2,
+    "dynamics": 2,
+    "relaxation": 2,
+    "analysis": 2,
+    "tasks": 3,
+    "workflow": 4,
+}
 LAYERS |= {"report": 4, "commands": 5, "cli": 6, "__main__": 6}
 """A module may import from its own and lower layers; the core is layer 0."""
 
