@@ -51,3 +51,6 @@ BOLTZMANN: float = constants.value("Boltzmann constant in eV/K")
 
 COULOMB: float = constants.e / (4 * constants.pi * constants.epsilon_0) * 1e10
 """e²/(4πε₀) in eV·Å."""
+
+DALTON: float = constants.atomic_mass * 1e10 / constants.e
+"""Atomic mass unit in eV fs²/Å²."""
