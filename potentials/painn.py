@@ -16,6 +16,7 @@ from simkit.potentials.cutoffs import cosine_cutoff, polynomial_envelope
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
 from simkit.potentials.options import Envelope
 from simkit.potentials.radial import BesselBasis
+from simkit.potentials.scale_shift import ScaleShift
 
 CITATION = (
     "K. T. Schütt, O. T. Unke, M. Gastegger, Equivariant message passing for the prediction of tensorial properties "
@@ -98,8 +99,8 @@ class PaiNN(Potential):
         n_radial: number of Bessel functions of the distance.
         average_neighbours: messages are divided by its square root; 1 is the paper's plain sum.
         reference_energies: E0 in eV for each head and element, in the order of ``elements``; zero by default.
-        scale: factor of the learned energies, in eV.
-        shift: added to the learned energy of each atom, in eV.
+        scale: factor of the learned energies, in eV; one value or one for each head.
+        shift: added to the learned energy of each atom, in eV; one value or one for each head.
         envelope: how the filters vanish at the cutoff: ``polynomial`` has two continuous derivatives, so that Hessians
             are continuous too; ``cosine``, the paper's, has one.
 
@@ -110,8 +111,6 @@ class PaiNN(Potential):
     """
 
     kind: ClassVar[str] = "painn"
-    scale: Tensor
-    shift: Tensor
 
     def __init__(
         self,
@@ -122,8 +121,8 @@ class PaiNN(Potential):
         n_radial: int = 20,
         average_neighbours: float = 1.0,
         reference_energies: Sequence[Sequence[float]] | None = None,
-        scale: float = 1.0,
-        shift: float = 0.0,
+        scale: float | Sequence[float] = 1.0,
+        shift: float | Sequence[float] = 0.0,
         envelope: Envelope = "polynomial",
     ) -> None:
         super().__init__(Capabilities(cutoff, layers * cutoff, tuple(elements), citations=(CITATION,)))
@@ -139,8 +138,7 @@ class PaiNN(Potential):
         self.envelope = envelope
         self.index = ElementIndex(elements)
         self.reference = ReferenceEnergies(references)
-        self.register_buffer("scale", torch.tensor(float(scale)))
-        self.register_buffer("shift", torch.tensor(float(shift)))
+        self.scale_shift = ScaleShift(scale, shift, len(references))
         self.radial = BesselBasis(cutoff, n_radial)
         self.embedding = nn.Embedding(len(elements), channels)
         normaliser = average_neighbours**0.5
@@ -165,7 +163,7 @@ class PaiNN(Potential):
             s, v = s + change_s, v + change_v
         head = self._head(graph)
         learned = self.readout(s).gather(1, head[:, None])[:, 0]
-        return AtomicOutput(self.reference(index, head) + (self.scale * learned + self.shift), features=s)
+        return AtomicOutput(self.reference(index, head) + self.scale_shift(learned, head), features=s)
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -177,8 +175,8 @@ class PaiNN(Potential):
             "n_radial": self.n_radial,
             "average_neighbours": self.average_neighbours,
             "reference_energies": self.reference.values.tolist(),
-            "scale": self.scale.item(),
-            "shift": self.shift.item(),
+            "scale": self.scale_shift.scale.tolist(),
+            "shift": self.scale_shift.shift.tolist(),
             "envelope": self.envelope,
         }
 

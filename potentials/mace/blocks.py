@@ -1,15 +1,11 @@
-"""Blocks of a MACE around the interactions: embedding, products, scale and shift."""
+"""Blocks of a MACE around the interactions: embedding and products."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from simkit.errors import SimkitError
-from simkit.potentials.constants import Constants
 from simkit.potentials.mace.contraction import SymmetricContraction
 from simkit.potentials.mace.grouping import ElementGroups
 from simkit.potentials.mace.interaction import Widths
@@ -56,22 +52,3 @@ class Product(nn.Module):
         for degree, block in enumerate(skip or []):
             features[degree] = features[degree] + block
         return features
-
-
-class ScaleShift(Constants):
-    """``scale[head] · ε + shift[head]`` in eV."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, scale: float | Sequence[float], shift: float | Sequence[float], n_heads: int) -> None:
-        super().__init__()
-        for name, value in (("scale", scale), ("shift", shift)):
-            values = [float(value)] * n_heads if isinstance(value, int | float) else list(value)
-            if len(values) != n_heads:
-                raise SimkitError(f"expected one {name} or one for each of {n_heads} heads, found {len(values)}")
-            self.register_constant(name, torch.tensor(values, dtype=torch.float64))
-
-    def forward(self, energies: Float[Tensor, " atoms"], head: Int[Tensor, " atoms"]) -> Float[Tensor, " atoms"]:
-        """Energy of each atom without the isolated atom's."""
-        return self.scale[head] * energies + self.shift[head]

@@ -14,7 +14,7 @@ from simkit.potential import AtomicOutput, Capabilities, Potential, require_elem
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
 from simkit.potentials.irreps import parse_irreps
 from simkit.potentials.mace.architecture import build_interaction
-from simkit.potentials.mace.blocks import NodeEmbedding, Product, ScaleShift
+from simkit.potentials.mace.blocks import NodeEmbedding, Product
 from simkit.potentials.mace.convolution import Edges
 from simkit.potentials.mace.grouping import ElementGroups
 from simkit.potentials.mace.harmonics import SphericalHarmonics
@@ -22,6 +22,7 @@ from simkit.potentials.mace.interaction import EdgeFeatures, Widths
 from simkit.potentials.mace.radial_embedding import RadialEmbedding
 from simkit.potentials.mace.readout import LinearReadout, NonLinearReadout
 from simkit.potentials.options import DistanceTransform, Gate, Interaction, RadialBasis, Repulsion, check_mace
+from simkit.potentials.scale_shift import ScaleShift
 from simkit.potentials.zbl import CITATION as ZBL_CITATION
 from simkit.potentials.zbl import ZBLRepulsion
 from simkit.system import System

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -122,6 +123,35 @@ def test_heads_select_reference_energies_and_readouts() -> None:
     rows[1] = rows[0]
     equal_readouts = evaluate(model, concatenate([first, second]), outputs=("energy",)).energy
     assert float(equal_readouts[1] - equal_readouts[0]) == pytest.approx(4 * -9.0 + 3 * -18.0, abs=1e-9)
+
+
+def test_scale_and_shift_stay_exact_through_float32() -> None:
+    model = PaiNN([1, 6, 8], **SMALL, scale=0.1, shift=-1 / 3)
+    system = systems.molecule([1, 6, 8], 1.5)
+    rounded = model.float().double()
+    assert rounded.config()["scale"] == [0.1]
+    assert rounded.config()["shift"] == [-1 / 3]
+    energies = evaluate(rounded, system, outputs=("energies",)).energies
+    with torch.no_grad():
+        for parameter in model.readout[2].parameters():
+            parameter.zero_()
+    shifted = evaluate(model, system, outputs=("energies",)).energies
+    assert energies is not None
+    assert shifted is not None
+    assert not torch.allclose(energies, shifted)
+    assert shifted.tolist() == [-1 / 3] * system.n_atoms
+
+
+def test_every_head_has_its_scale_and_shift() -> None:
+    several = PaiNN([6, 8], **SMALL, reference_energies=[[0.0, 0.0]] * 2, scale=(1.0, 2.0), shift=(0.0, 0.5))
+    rows = several.readout[2]
+    rows.weight.data[1], rows.bias.data[1] = rows.weight.data[0], rows.bias.data[0]
+    molecule = systems.molecule([6, 8], 1.6)
+    first, second = (replace(molecule, head=torch.tensor([h])) for h in (0, 1))
+    one, two = evaluate(several, concatenate([first, second]), outputs=("energy",)).energy.tolist()
+    assert two == pytest.approx(2 * one + 0.5 * molecule.n_atoms, abs=1e-12)
+    with pytest.raises(SimkitError, match="one scale or one for each of 1 heads"):
+        PaiNN([6, 8], **SMALL, scale=(1.0, 2.0))
 
 
 @pytest.mark.parametrize(
