@@ -20,35 +20,57 @@ from simkit.settings import Settings
 
 
 class MaceArchitecture(Settings):
-    """A new MACE; the fields are arguments of :class:`simkit.potentials.mace.MACE`, of which it lacks those for several
-    levels of theory, ``edge_irreps`` and ``element_weights``, and has one ``correlation`` for all layers.
+    """A new MACE for one level of theory; the fields are arguments of :class:`simkit.potentials.mace.MACE`.
 
     Reference: I. Batatia et al., NeurIPS 2022, arXiv:2206.07697.
     """
 
     kind: Literal["mace"] = "mace"
-    cutoff: PositiveFloat = Field(default=5.0, description="Å")
-    hidden_irreps: str = "128x0e + 128x1o"
-    max_ell: int = Field(default=3, ge=0)
-    correlation: PositiveInt = 3
-    layers: PositiveInt = 2
-    radial_basis: RadialBasis = "bessel"
-    n_radial: PositiveInt = 8
-    envelope_power: PositiveInt = 5
-    distance_transform: DistanceTransform | None = None
-    radial_mlp: tuple[PositiveInt, ...] = (64, 64, 64)
-    first_interaction: Interaction = "residual"
-    interaction: Interaction = "residual"
-    readout_mlp: str = "16x0e"
-    gate: Gate = "silu"
-    zbl: Repulsion | None = None
-    apply_cutoff: bool = True
+    cutoff: PositiveFloat = Field(default=5.0, description="length of the longest edge, in Å")
+    hidden_irreps: str = Field(
+        default="128x0e + 128x1o", description="channels of each degree of the features, equally many of every degree"
+    )
+    max_ell: int = Field(default=3, ge=0, description="highest degree of the spherical harmonics")
+    correlation: PositiveInt | tuple[PositiveInt, ...] = Field(
+        default=3, description="neighbours in a product (body order minus one): one number, or one for each layer"
+    )
+    layers: PositiveInt = Field(default=2, description="message-passing steps; atoms see layers x cutoff far")
+    radial_basis: RadialBasis = Field(default="bessel", description="functions of the distance")
+    n_radial: PositiveInt = Field(default=8, description="number of radial functions")
+    envelope_power: PositiveInt = Field(default=5, description="p of the polynomial that falls to zero at the cutoff")
+    distance_transform: DistanceTransform | None = Field(
+        default=None, description="scale distances by the radii of both atoms; for data with many elements"
+    )
+    radial_mlp: tuple[PositiveInt, ...] = Field(
+        default=(64, 64, 64), description="widths of the hidden layers of the radial network"
+    )
+    first_interaction: Interaction = Field(
+        default="residual",
+        description="block of the first layer; agnostic gives isolated atoms their E0 (with shift 0)",
+    )
+    interaction: Interaction = Field(default="residual", description="block of the other layers")
+    readout_mlp: str = Field(default="16x0e", description="hidden units of the last readout")
+    gate: Gate = Field(default="silu", description="nonlinearity of the last readout")
+    zbl: Repulsion | None = Field(
+        default=None, description="repulsion of nuclei at short distances, inside or outside of the scale and shift"
+    )
+    apply_cutoff: bool = Field(
+        default=True, description="the envelope multiplies the radial functions, or (false) the radial network's values"
+    )
+    edge_irreps: str | None = Field(
+        default=None, description="channels of the features sent along edges; as hidden_irreps if absent"
+    )
+    element_weights: bool = Field(
+        default=True, description="products have weights for each element, or (false) shared ones"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> MaceArchitecture:
-        single = {"correlation": [self.correlation] * self.layers, "edge_irreps": None}
+        config = self.config()
+        orders = config["correlation"]
+        config["correlation"] = [orders] * self.layers if isinstance(orders, int) else list(orders)
         try:
-            check_mace({**self.config(), **single, "heads": ["default"], "default_head": "default"})
+            check_mace({**config, "heads": ["default"], "default_head": "default"})
         except SimkitError as error:
             raise ValueError(str(error)) from error
         return self
@@ -65,11 +87,15 @@ class PainnArchitecture(Settings):
     """
 
     kind: Literal["painn"] = "painn"
-    cutoff: PositiveFloat = Field(default=5.0, description="Å")
-    channels: int = Field(default=128, gt=0, multiple_of=2, description="even: the readout halves it")
-    layers: PositiveInt = 3
-    n_radial: PositiveInt = 20
-    envelope: Envelope = "polynomial"
+    cutoff: PositiveFloat = Field(default=5.0, description="length of the longest edge, in Å")
+    channels: int = Field(
+        default=128, gt=0, multiple_of=2, description="scalar features, and vector features, per atom; even"
+    )
+    layers: PositiveInt = Field(default=3, description="message-passing steps; atoms see layers x cutoff far")
+    n_radial: PositiveInt = Field(default=20, description="number of Bessel functions of the distance")
+    envelope: Envelope = Field(
+        default="polynomial", description="how filters vanish at the cutoff: polynomial, or the paper's cosine"
+    )
 
     def config(self) -> dict[str, Any]:
         """Arguments of the class that do not come from the data."""
