@@ -182,6 +182,18 @@ class System:
 
         return [from_atoms(frame) for frame in self.to_ase()]
 
+    def select(self, kept: Int[Tensor, " kept"]) -> System:
+        """The systems with the indices ``kept``, in that order."""
+        counts = self.counts
+        sizes = counts[kept]
+        rows = concatenated_ranges((counts.cumsum(0) - counts)[kept], sizes)
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = None if value is None else value[rows if field.name in PER_ATOM else kept]
+        values["batch"] = torch.repeat_interleave(torch.arange(len(kept), device=self.device), sizes)
+        return System(**values)
+
     def split(self) -> list[System]:
         """The systems one by one."""
         counts = self.counts.tolist()
@@ -196,6 +208,13 @@ class System:
             systems.append(System(**values))
             first += count
         return systems
+
+
+def concatenated_ranges(first: Int[Tensor, " ranges"], counts: Int[Tensor, " ranges"]) -> Int[Tensor, " total"]:
+    """``first[0], ..., first[0] + counts[0] - 1, first[1], ...``: rows of many systems in flat tensors."""
+    ends = counts.cumsum(0)
+    steps = torch.repeat_interleave(first - ends + counts, counts)
+    return steps + torch.arange(steps.shape[0], device=steps.device)
 
 
 def concatenate(systems: Sequence[System]) -> System:

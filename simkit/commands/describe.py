@@ -10,13 +10,14 @@ from typing import Any
 from simkit.commands.facts import print_errors, print_facts, print_findings
 from simkit.commands.failures import require_file
 from simkit.errors import DataError, SimkitError
+from simkit.training.sources import ReadingSettings
 
 MODEL_SUFFIXES = (".simkit", ".model", ".safetensors", ".pt", ".pth")
 TRAINING = ("training_frames", "validation_frames", "test_frames", "epochs", "best_epoch", "ended_by")
 """What people want to know of how a model was trained."""
 
 
-def describe(path: Path, as_json: bool, cutoff: float | None) -> None:
+def describe(path: Path, as_json: bool, cutoff: float | None, reading: ReadingSettings) -> None:
     """Print what there is to know about a file or folder.
 
     Raises:
@@ -32,7 +33,7 @@ def describe(path: Path, as_json: bool, cutoff: float | None) -> None:
     elif path.is_file() and path.suffix in MODEL_SUFFIXES:
         title, facts = f"model {path}", _model_facts(path)
     else:
-        title, facts = f"data {path}", _data_facts(path, cutoff)
+        title, facts = f"data {path}", _data_facts(path, cutoff, reading)
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     elif "file_format" in facts:
@@ -99,13 +100,13 @@ def _model_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _data_facts(path: Path, cutoff: float | None) -> dict[str, Any]:
+def _data_facts(path: Path, cutoff: float | None, reading: ReadingSettings) -> dict[str, Any]:
     from simkit.datasets.audit import audit
-    from simkit.datasets.files import open_dataset
     from simkit.datasets.statistics import compute_statistics
     from simkit.progress import Terminal
+    from simkit.tasks.data import open_data
 
-    dataset, progress = open_dataset(path), Terminal()
+    dataset, progress = open_data(path, reading), Terminal()
     findings = audit(dataset, progress=progress).to_dict()
     try:
         facts = compute_statistics(dataset, cutoff, progress=progress).to_dict()

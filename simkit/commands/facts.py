@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from simkit.commands.tables import print_table
+from simkit.training.sources import CONCERN_READING, HOW_TO_READ
 from simkit.units import ERROR_UNITS
 
 UNIT_WORDS = {
@@ -51,6 +52,8 @@ def print_findings(findings: list[dict[str, Any]]) -> None:
         if finding["frames"]:
             print(f"    {finding['count']} frames: {', '.join(finding['frames'])}")
         print(f"    what to do: {finding['remedy']}")
+    if any(finding["kind"] in CONCERN_READING for finding in findings):
+        print(f"  {HOW_TO_READ}")
 
 
 def _number_cells(*values: float) -> tuple[str, ...]:

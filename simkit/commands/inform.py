@@ -12,17 +12,19 @@ from typing import Annotated, Literal
 import typer
 
 import simkit
+from simkit.commands.options import Reading, reading_settings
 
 
 def info(
     file: Annotated[Path, typer.Argument(help="Model file, data file, or folder of results.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything, as JSON.")] = False,
     cutoff: Annotated[float | None, typer.Option(help="For data: count neighbours within this distance (Å).")] = None,
+    reading: Reading = None,
 ) -> None:
     """Say what a file holds: a model, data (with an audit of its quality), or the results of a step."""
     from simkit.commands.describe import describe
 
-    describe(file, as_json, cutoff)
+    describe(file, as_json, cutoff, reading_settings(reading))
 
 
 def schema(

@@ -13,6 +13,7 @@ from simkit.commands.options import (
     model_options,
     require_inputs,
 )
+from simkit.tasks.settings import BATCH_ATOMS
 
 
 def predict(
@@ -22,12 +23,13 @@ def predict(
     dtype: OwnDtype = None,
     device: Device = "auto",
     head: Head = None,
-    batch_atoms: BatchAtoms = None,
+    batch_atoms: BatchAtoms = BATCH_ATOMS,
 ) -> None:
     """Write the energies, forces and (periodic systems) stress of structures to an extended XYZ file."""
     from simkit.progress import Terminal
     from simkit.tasks.predict import predict_file
 
     require_inputs(model, source)
-    predict_file(model, source, output, **model_options(device, dtype, head, batch_atoms), progress=Terminal())
+    options = model_options(device, dtype, head)
+    predict_file(model, source, output, batch_atoms=batch_atoms, **options, progress=Terminal())
     print(f"predictions: {output}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.commands.failures import require_file
+from simkit.commands.options import Reading, with_reading
 from simkit.errors import SimkitError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the model, checkpoints and log.")] = Path(
         "training"
     ),
+    reading: Reading = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a setting: training.max_epochs=100")
     ] = None,
@@ -33,7 +35,7 @@ def train(
 
     On several GPUs or nodes: torchrun --nproc-per-node 4 -m simkit train settings.yaml
     """
-    step = _planned(_document(file, data, settings or []), seed, output)
+    step = _planned(_document(file, data, reading, settings or []), seed, output)
     if int(os.environ.get("RANK", "0")) > 0:
         _follow(step, seed, device)
         return
@@ -50,7 +52,7 @@ def train(
         print(output / name)
 
 
-def _document(file: Path | None, data: Path | None, settings: list[str]) -> Document:
+def _document(file: Path | None, data: Path | None, reading: list[str] | None, settings: list[str]) -> Document:
     from simkit.workflow.document import Document, read_document, with_setting
 
     if file is None and data is None and not settings:
@@ -60,6 +62,7 @@ def _document(file: Path | None, data: Path | None, settings: list[str]) -> Docu
     document = Document(Path("command line"), {}, {}) if file is None else read_document(file)
     if "steps" in document.data:
         raise SimkitError(f"{file} is a whole workflow: use simkit run {file}")
+    document = with_reading(document, reading)
     for setting in settings:
         document = with_setting(document, setting)
     if data is not None:

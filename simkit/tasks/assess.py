@@ -14,15 +14,16 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from simkit.datasets.base import Frame, collate
-from simkit.datasets.files import open_dataset
+from simkit.datasets.base import Dataset, Frame, collate
 from simkit.errors import DataError, UnsupportedElementError
 from simkit.evaluation import evaluate
 from simkit.files import atomic_path, file_hash, write_json
 from simkit.potential import Potential, require_elements
 from simkit.progress import Progress, Silent
+from simkit.tasks.data import open_data
 from simkit.tasks.models import grouped_by_atoms, open_model
-from simkit.tasks.predict import BATCH_ATOMS
+from simkit.tasks.settings import BATCH_ATOMS
+from simkit.training.sources import ReadingSettings
 from simkit.units import ERROR_UNITS
 
 WORST = 5
@@ -55,6 +56,7 @@ def assess_file(
     data: str | os.PathLike[str],
     *,
     target: str | os.PathLike[str] | None = None,
+    reading: ReadingSettings | None = None,
     dtype: str | None = None,
     device: str = "cpu",
     batch_atoms: int = BATCH_ATOMS,
@@ -69,6 +71,7 @@ def assess_file(
         model: own model file or one of mace-torch.
         data: labelled structures, in any format of :func:`simkit.datasets.files.open_dataset`.
         target: JSON file for the errors; all pairs of reference and prediction go to the ``.npz`` file beside it.
+        reading: keys, units and signs of the data file.
         dtype: ``float64`` or ``float32``; the model's own by default.
         device: torch device.
         batch_atoms: number of atoms that are evaluated together.
@@ -83,7 +86,7 @@ def assess_file(
         UnsupportedElementError: naming the first frame with an element that the model was not made for.
     """
     potential = open_model(model, device=device, dtype=dtype, head=head)
-    parity = compare(potential, data, batch_atoms, progress or Silent())
+    parity = compare(potential, open_data(data, reading), batch_atoms, progress or Silent())
     errors = summarise(parity)
     if not any(name.endswith(("per_atom", "per_ang", "per_ang3")) for name in errors):
         raise DataError(f"{data}: expected frames with energies, forces or stresses, found none; check the keys")
@@ -106,9 +109,8 @@ def read_parity(path: str | os.PathLike[str]) -> Parity:
     return Parity(**(values | {"names": values["names"].tolist()}))
 
 
-def compare(potential: Potential, data: str | os.PathLike[str], batch_atoms: int, progress: Progress) -> Parity:
-    """Evaluate a potential on every frame of a file."""
-    dataset = open_dataset(data)
+def compare(potential: Potential, dataset: Dataset, batch_atoms: int, progress: Progress) -> Parity:
+    """Evaluate a potential on every frame of a dataset."""
     parts: list[tuple[ndarray, ...]] = []
     names: list[str] = []
     frames = (_checked(potential, dataset[index]) for index in range(len(dataset)))

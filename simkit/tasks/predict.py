@@ -30,9 +30,7 @@ from simkit.tasks.frames import (
     write_frames,
 )
 from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
-
-BATCH_ATOMS = 512
-"""Atoms that are evaluated together; enough to keep a few CPU cores or a small GPU busy."""
+from simkit.tasks.settings import BATCH_ATOMS
 
 
 def predict_file(

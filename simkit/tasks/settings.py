@@ -17,6 +17,9 @@ PRECISION: Precision = "float64"
 """Of dynamics and relaxations, which rounding errors of float32 disturb: drift of the energy, noise near minima."""
 
 
+BATCH_ATOMS = 512
+"""Atoms that are evaluated together; enough to keep a few CPU cores or a small GPU busy."""
+
 MAX_TIMESTEP = 20.0
 
 

@@ -5,43 +5,30 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase.data import atomic_numbers
 
 from simkit.datasets.base import Dataset, Frame
-from simkit.datasets.combine import Concatenation, Subset
+from simkit.datasets.combine import Concatenation
 from simkit.datasets.extxyz import write_extxyz
-from simkit.datasets.files import open_dataset
-from simkit.datasets.splits import hashes, split_by_group, split_random
+from simkit.datasets.splits import hashes
 from simkit.datasets.statistics import Statistics, compute_statistics
 from simkit.errors import DataError
-from simkit.files import write_json
+from simkit.files import file_hash, write_json
 from simkit.potential import Potential, symbols
 from simkit.potentials.model_file import save_model
 from simkit.progress import Progress, Silent
+from simkit.tasks.data import Parts, open_data, open_parts, without_other_labels
 from simkit.training.architectures import Architecture, MaceArchitecture, Normalisation, Pretrained
 from simkit.training.fine_tuning import pretrained_potential, with_replay
 from simkit.training.inspection import require_labels, say_what_is_wrong
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
-from simkit.training.sources import ReplaySettings, SplitSettings
-from simkit.training.trainer import Outcome, Trainer
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Frames to train, to validate and to test, without isolated atoms; these serve the reference energies."""
-
-    training: Dataset
-    validation: Dataset
-    test: Dataset | None
-    isolated: Dataset
-    record: dict[str, Any]
+from simkit.training.sources import ReadingSettings, ReplaySettings, SplitSettings
+from simkit.training.trainer import Trainer, TrainingOutcome
 
 
 def train_files(
@@ -52,6 +39,7 @@ def train_files(
     training: TrainingSettings | None = None,
     validation: str | os.PathLike[str] | None = None,
     test: str | os.PathLike[str] | None = None,
+    reading: ReadingSettings | None = None,
     split: SplitSettings | None = None,
     normalisation: Normalisation | None = None,
     reference_energies: Mapping[str, float] | None = None,
@@ -73,6 +61,7 @@ def train_files(
         training: loss, optimiser, schedules, budgets.
         validation: frames that choose the best epoch; if absent, they are split from the data.
         test: frames that only the final errors are computed on; if absent, ``split.test`` of the data.
+        reading: keys, units and signs of these three files.
         split: how frames are split from the data.
         normalisation: scale and shift of a new potential.
         reference_energies: energy of isolated atoms in eV, by chemical symbol.
@@ -91,28 +80,32 @@ def train_files(
     """
     folder, progress = Path(folder), progress or Silent()
     architecture, training = architecture or MaceArchitecture(), training or TrainingSettings()
-    if isinstance(architecture, Pretrained) and architecture.head and replay is not None and replay.head is not None:
-        raise DataError(
-            "architecture.head fixes every frame to one level of theory, so replay.head has no effect: remove one "
-            "(without architecture.head the data train the model's default head)"
-        )
-    if isinstance(architecture, Pretrained) and (reference_energies or normalisation not in (None, Normalisation())):
-        raise DataError(
-            "reference_energies and normalisation belong to new potentials, a pretrained one has its own: remove them "
-            "(architecture.reference_energies: refit adapts it to another level of theory)"
-        )
-    parts = open_parts(data, validation, test, split or SplitSettings(), seed)
+    normalisation, split, reading = (
+        normalisation or Normalisation(),
+        split or SplitSettings(),
+        reading or ReadingSettings(),
+    )
+    _require_sense(architecture, normalisation, reference_energies, replay)
+    parts = open_parts(data, validation, test, split, seed, reading)
     given = {_number(symbol): energy for symbol, energy in (reference_energies or {}).items()}
     facts = _statistics(parts, architecture, given, progress)
     if int(os.environ.get("RANK", "0")) == 0:
         say_what_is_wrong(parts.training, {"validation": parts.validation, "test": parts.test}, progress)
-    potential = _potential(architecture, facts, normalisation or Normalisation(), parts, seed, device, progress)
+    potential = _potential(architecture, facts, normalisation, parts, seed, device, progress)
     frames = parts.training
+    origin = _origin(parts, architecture, normalisation, given) | {
+        "split": split.model_dump(mode="json"),
+        "reading": reading.model_dump(mode="json"),
+        "validation": {} if validation is None else hashes(parts.validation),
+    }
     if replay is not None:
-        frames = with_replay(frames, open_dataset(replay.data), replay.head, replay.weight, potential)
+        replayed = open_data(replay.data, replay.reading)
+        frames = with_replay(frames, replayed, replay.head, replay.weight, potential)
+        origin["replay"] = replay.model_dump(mode="json") | {"data": hashes(replayed)}
     trainer = Trainer(
-        potential, frames, parts.validation, training, folder, seed=seed, device=device, progress=progress
-    )
+        potential, frames, parts.validation, training, folder, seed=seed, origin=origin, device=device,
+        progress=progress,
+    )  # fmt: skip
     outcome = trainer.fit()
     errors = {f"validation_{name}": value for name, value in trainer.assess(parts.validation).items()}
     if parts.test is not None:
@@ -120,71 +113,42 @@ def train_files(
     summary = _summary(outcome, potential, facts, parts, errors)
     if int(os.environ.get("RANK", "0")) == 0:
         settings = {"architecture": architecture.model_dump(mode="json"), "training": training.model_dump(mode="json")}
-        _write(folder, potential, parts, summary, {**settings, "seed": seed, "statistics": facts.to_dict()})
-    return summary
+        facts_of_run = {**settings, "seed": seed, "statistics": facts.to_dict(), "training_data_sha256": origin["data"]}
+        _write(folder, potential, parts, summary, facts_of_run)
+    return summary | {"citations": list(potential.capabilities.citations)}
 
 
-def open_parts(
-    data: str | os.PathLike[str],
-    validation: str | os.PathLike[str] | None,
-    test: str | os.PathLike[str] | None,
-    split: SplitSettings,
-    seed: int,
-) -> Parts:
-    """Open the files and split what has to be split.
-
-    Raises:
-        DataError: a split of what is given as a file, or nothing left to train or validate on.
-    """
-    if test is not None and split.test:
-        raise DataError("expected either a test file or split.test, found both: remove one of them")
-    dataset = open_dataset(data)
-    alone = _isolated(dataset)
-    kept = [index for index in range(len(dataset)) if index not in alone]
-    sizes = {"train": split.train, "validation": 0 if validation is not None else split.validation, "test": split.test}
-    divide = split_by_group if split.by == "group" else split_random
-    chosen = divide(Subset(dataset, kept), **sizes, seed=seed)  # type: ignore[arg-type]
-    if not chosen.train or not (chosen.validation or validation is not None):
+def _require_sense(
+    architecture: Architecture,
+    normalisation: Normalisation,
+    reference_energies: Mapping[str, float] | None,
+    replay: ReplaySettings | None,
+) -> None:
+    if isinstance(architecture, Pretrained) and architecture.head and replay is not None and replay.head is not None:
         raise DataError(
-            f"{data}: of {len(kept)} frames {len(chosen.train)} are left to train and {len(chosen.validation)} to "
-            "validate on: expected some of each; give more frames, a validation file or other numbers in split"
+            "architecture.head fixes every frame to one level of theory, so replay.head has no effect: remove one "
+            "(without architecture.head the data train the model's default head)"
+        )
+    if isinstance(architecture, Pretrained) and (reference_energies or normalisation != Normalisation()):
+        raise DataError(
+            "reference_energies and normalisation belong to new potentials, a pretrained one has its own: remove them "
+            "(architecture.reference_energies: refit adapts it to another level of theory)"
         )
 
-    def places(indices: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(kept[index] for index in indices)
 
-    record = replace(
-        chosen,
-        train=places(chosen.train),
-        validation=places(chosen.validation),
-        test=places(chosen.test),
-        frames=len(dataset),
-    )
-    training, for_validation, for_test = record.apply(dataset)
-    if test is None and split.test and not len(for_test):
-        raise DataError(f"{data}: split.test {split.test} of {len(kept)} frames are none: give a larger number")
-    return Parts(
-        training,
-        for_validation if validation is None else _molecules(validation),
-        (for_test if len(for_test) else None) if test is None else _molecules(test),
-        Subset(dataset, sorted(alone)),
-        asdict(record),
-    )
-
-
-def _isolated(dataset: Dataset) -> set[int]:
-    """Indices of the frames that are isolated atoms."""
-    single = np.flatnonzero(dataset.atom_counts() == 1).tolist()
-    return {index for index in single if dataset[index].is_isolated_atom}
-
-
-def _molecules(path: str | os.PathLike[str]) -> Dataset:
-    """The frames of a file without isolated atoms."""
-    dataset = open_dataset(path)
-    alone = _isolated(dataset)
-    if len(alone) == len(dataset):
-        raise DataError(f"{path}: expected molecules or crystals, found isolated atoms only")
-    return Subset(dataset, [index for index in range(len(dataset)) if index not in alone]) if alone else dataset
+def _origin(
+    parts: Parts, architecture: Architecture, normalisation: Normalisation, reference_energies: dict[int, float]
+) -> dict[str, Any]:
+    """What the training starts from, which must be the same when it continues; files by their content."""
+    described = architecture.model_dump(mode="json")
+    if isinstance(architecture, Pretrained):
+        described["model"] = file_hash(architecture.model)
+    return {
+        "data": hashes(parts.training),
+        "architecture": described,
+        "normalisation": normalisation.model_dump(mode="json"),
+        "reference_energies": {str(number): energy for number, energy in reference_energies.items()},
+    }
 
 
 def _number(symbol: str) -> int:
@@ -225,7 +189,7 @@ def _potential(
 
 
 def _summary(
-    outcome: Outcome, potential: Potential, facts: Statistics, parts: Parts, errors: dict[str, float]
+    outcome: TrainingOutcome, potential: Potential, facts: Statistics, parts: Parts, errors: dict[str, float]
 ) -> dict[str, Any]:
     return {
         "ended_by": outcome.reason,
@@ -250,7 +214,6 @@ def _write(folder: Path, potential: Potential, parts: Parts, summary: dict[str, 
     versions = {name: version(name) for name in ("torch", "lightning-fabric", "e3nn", "numpy")}
     metadata = {
         "metrics": {name: value for name, value in summary.items() if "_mev_" in name},
-        "training_data_sha256": hashes(parts.training),
         **settings,
         "training_summary": summary,
         "versions": {"python": platform.python_version(), **versions},
@@ -259,4 +222,4 @@ def _write(folder: Path, potential: Potential, parts: Parts, summary: dict[str, 
 
 
 def _frames(dataset: Dataset) -> Iterator[Frame]:
-    return (dataset[index] for index in range(len(dataset)))
+    return (without_other_labels(dataset[index]) for index in range(len(dataset)))

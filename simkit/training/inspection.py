@@ -10,6 +10,7 @@ from simkit.datasets.combine import Subset
 from simkit.datasets.statistics import Statistics
 from simkit.errors import DataError
 from simkit.progress import Progress
+from simkit.training.sources import CONCERN_READING, HOW_TO_READ
 
 SAMPLED_ATOMS = 3000
 MOST_FRAMES = 200
@@ -39,9 +40,11 @@ def say_what_is_wrong(training: Dataset, others: dict[str, Dataset | None], prog
         others: validation and test frames, by name.
         progress: what says the findings.
     """
-    for finding in audit(sample(training)).findings:
-        if finding.severity == "error":
-            progress.say(f"warning: {finding.message}. What to do: {finding.remedy}")
+    wrong = audit(sample(training)).errors
+    for finding in wrong:
+        progress.say(f"warning: {finding.message}. What to do: {finding.remedy}")
+    if any(finding.kind in CONCERN_READING for finding in wrong):
+        progress.say(f"note: {HOW_TO_READ}")
     known = {_digest(training[index]) for index in range(min(len(training), COMPARED_FRAMES))}
     for name, dataset in others.items():
         compared = 0 if dataset is None else min(len(dataset), COMPARED_FRAMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ Reason = Literal["max_epochs", "max_hours", "early_stop"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -78,6 +78,7 @@ class Trainer:
         settings: of the run.
         folder: where it writes, and finds its own checkpoints.
         seed: of the order of the frames and of torch's random numbers.
+        origin: plain values that tell where potential and frames come from; a continued run must have the same.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         progress: where live numbers are shown.
 
@@ -95,13 +96,14 @@ class Trainer:
         folder: Path,
         *,
         seed: int = 0,
+        origin: Mapping[str, Any] | None = None,
         device: str = "cpu",
         progress: Progress | None = None,
     ) -> None:
         if not len(training) or not len(validation):
             raise DataError(f"expected frames to train and to validate on, found {len(training)} and {len(validation)}")
         self.fabric = fabric = connect(device)
-        self.settings, self.folder, self.seed = settings, Path(folder), seed
+        self.settings, self.folder, self.seed, self.origin = settings, Path(folder), seed, dict(origin or {})
         self.progress = progress if progress is not None and fabric.is_global_zero else Silent()
         self.potential = potential.to(device=fabric.device, dtype=settings.torch_dtype)
         freeze(potential, settings.frozen)
@@ -120,7 +122,7 @@ class Trainer:
         self._started = self._saved = time.monotonic()
         self.running = self._no_sums()
 
-    def fit(self) -> Outcome:
+    def fit(self) -> TrainingOutcome:
         """Train until the epochs, the hours or the patience are used up; leave the best weights in the potential.
 
         Raises:
@@ -252,7 +254,7 @@ class Trainer:
         elif stage.average == "ema" and self.settings.ema is not None:
             self.average = WeightAverage(self.parameters, self.settings.ema)
 
-    def _finish(self, reason: Reason) -> Outcome:
+    def _finish(self, reason: Reason) -> TrainingOutcome:
         position = self.position
         if position.best_epoch < 0:
             self._validate()
@@ -261,7 +263,7 @@ class Trainer:
         self.potential.load_state_dict(best["potential"])
         hours = self._seconds() / 3600
         at = best["position"]
-        return Outcome(reason, position.epoch, at["best_epoch"], at["best"], best["errors"], hours)
+        return TrainingOutcome(reason, position.epoch, at["best_epoch"], at["best"], best["errors"], hours)
 
     def _resume(self) -> None:
         """Go on from the folder's checkpoint, if there is one."""
@@ -304,6 +306,7 @@ class Trainer:
         return {
             "settings": self.settings.model_dump(mode="json"),
             "seed": self.seed,
+            **self.origin,
             "frames": [len(self.training.dataset), len(self.validation.dataset)],
             "parameters": {name: list(value.shape) for name, value in self.potential.named_parameters()},
         }

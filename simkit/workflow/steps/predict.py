@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from simkit.tasks.settings import Precision
+from simkit.tasks.settings import BATCH_ATOMS, Precision
 from simkit.workflow.step import Context, Input, Step
 
 
@@ -18,7 +18,7 @@ class Predict(Step):
     model: Input = Field(description="Model file.")
     structures: Input = Field(description="Structures in any format that ASE reads.")
     dtype: Precision | None = Field(None, description="The model's own if not given.")
-    batch_atoms: PositiveInt = Field(512, description="Atoms evaluated together.")
+    batch_atoms: PositiveInt = Field(BATCH_ATOMS, description="Atoms evaluated together.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
 
     def run(self, context: Context) -> dict[str, Any]:

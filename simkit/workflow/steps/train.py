@@ -8,7 +8,7 @@ from pydantic import Field
 
 from simkit.training.architectures import MaceArchitecture, NewArchitecture, Normalisation, Pretrained
 from simkit.training.settings import TrainingSettings
-from simkit.training.sources import ReplaySettings, SplitSettings
+from simkit.training.sources import ReadingSettings, ReplaySettings, SplitSettings
 from simkit.workflow.step import Context, Input, Step
 
 
@@ -30,6 +30,7 @@ class Train(Step):
     data: Input = Field(description="Labelled frames.")
     validation: Input | None = Field(default=None, description="Frames that choose the best epoch; else split.")
     test: Input | None = Field(default=None, description="Frames for the final errors only; else split.")
+    reading: ReadingSettings = Field(ReadingSettings(), description="Keys, units and signs of these three files.")
     split: SplitSettings = SplitSettings()
     architecture: Annotated[NewArchitecture | PretrainedInput, Field(discriminator="kind")] = MaceArchitecture()
     normalisation: Normalisation = Normalisation()
@@ -59,6 +60,7 @@ class Train(Step):
             training=self.training,
             validation=None if self.validation is None else context.path(self.validation),
             test=None if self.test is None else context.path(self.test),
+            reading=self.reading,
             split=self.split,
             normalisation=self.normalisation,
             reference_energies=self.reference_energies,
