@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from simkit.errors import DataError
 from simkit.settings import Settings
 
 HOW_TO_READ = (
@@ -17,6 +16,24 @@ HOW_TO_READ = (
 
 CONCERN_READING = ("energy-unit", "force-scale", "force-sign", "inconsistent-units", "stress-sign", "stress-unit")
 """Kinds of findings of an audit whose remedy is another reading of the file."""
+
+
+def _energy_unit(unit: str) -> str:
+    from simkit.datasets.unit_names import energy_factor
+
+    energy_factor(unit)
+    return unit
+
+
+def _force_unit(unit: str) -> str:
+    from simkit.datasets.unit_names import force_factor
+
+    force_factor(unit)
+    return unit
+
+
+EnergyUnit = Annotated[str, AfterValidator(_energy_unit)]
+ForceUnit = Annotated[str, AfterValidator(_force_unit)]
 
 
 class ReadingSettings(Settings):
@@ -32,24 +49,12 @@ class ReadingSettings(Settings):
     forces_key: str | None = Field(default=None, description="key of the forces; an empty text reads none")
     stress_key: str | None = Field(default=None, description="key of stress or virial; an empty text reads none")
     group_key: str | None = Field(default=None, description="key of what frames of one group share")
-    energy_unit: str | None = Field(default=None, description="such as Hartree, kcal/mol")
-    forces_unit: str | None = Field(default=None, description="such as Hartree/Bohr, kcal/mol/Å")
+    energy_unit: EnergyUnit | None = Field(default=None, description="such as Hartree, kcal/mol")
+    forces_unit: ForceUnit | None = Field(default=None, description="such as Hartree/Bohr, kcal/mol/Å")
     stress_unit: str | None = Field(default=None, description="such as GPa, kbar; of a virial: of energy")
     forces_sign: Literal[1, -1] = Field(default=1, description="-1: the file holds gradients")
     stress_sign: Literal[1, -1] = Field(default=1, description="-1: compression is positive in the file")
     stress_order: str | None = Field(default=None, description="of shear stresses in JSON records: xy yz zx, xy zx yz")
-
-    @field_validator("energy_unit", "forces_unit")
-    @classmethod
-    def _known_unit(cls, unit: str | None, info: ValidationInfo) -> str | None:
-        from simkit.datasets.unit_names import energy_factor, force_factor
-
-        factor = {"energy_unit": energy_factor, "forces_unit": force_factor}[str(info.field_name)]
-        try:
-            _ = unit is None or factor(unit)
-        except DataError as error:
-            raise ValueError(str(error)) from error
-        return unit
 
     def options(self) -> dict[str, Any]:
         """What :func:`~simkit.datasets.files.open_dataset` takes."""
