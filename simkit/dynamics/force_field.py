@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from simkit.dynamics.state import MDState
 from simkit.evaluation import evaluate
 from simkit.neighbours import NeighbourList
 from simkit.potential import Potential
+
+Forces = Callable[[MDState], MDState]
+"""What fills in energy and forces of a state that lacks them: a :class:`ForceField`, or another source of forces."""
 
 
 class ForceField:
