@@ -73,9 +73,31 @@ class MDState:
         """``T = 2 K / (f k_B)`` in K, with f the degrees of freedom; zero where there are none."""
         return 2 * self.kinetic_energy() / (self.degrees_of_freedom.clamp(min=1) * BOLTZMANN)
 
+    def over_atoms(self, values: Float[Tensor, " systems"]) -> Float[Tensor, "#atoms 1"]:
+        """One value for each system as a column that multiplies rows of atoms, in the type of the momenta."""
+        values = values.to(self.momenta.dtype)[:, None]
+        return values if self.n_systems == 1 else values[self.system.batch]
+
     def sum_over_atoms(self, values: Tensor) -> Tensor:
         """Sum of values of atoms over the atoms of each system."""
+        if self.n_systems == 1:
+            return values.sum(0, keepdim=True)
         return values.new_zeros(self.n_systems, *values.shape[1:]).index_add(0, self.system.batch, values)
+
+    def free(self) -> Bool[Tensor, " systems"]:
+        """Whether a system has several atoms, none of them fixed, so that its centre of mass can be kept at rest."""
+        free = self.system.counts > 1
+        if self.system.fixed is not None:
+            free = free & (self.sum_over_atoms(self.system.fixed.long()) == 0)
+        return free
+
+    def without_drift(self, stopped: Bool[Tensor, " systems"]) -> MDState:
+        """The state with the centres of mass of the ``stopped`` systems at rest, ``p_i -> p_i - (m_i/M) Σ_j p_j``."""
+        velocity = self.sum_over_atoms(self.momenta) / self.sum_over_atoms(self.masses).clamp(min=1e-30)[:, None]
+        velocity = torch.where(stopped[:, None], velocity, 0)
+        if self.n_systems > 1:
+            velocity = velocity[self.system.batch]
+        return replace(self, momenta=self.momenta - self.masses[:, None] * velocity)
 
     def moved(self, positions: Float[Tensor, "atoms 3"], cell: Float[Tensor, "systems 3 3"] | None = None) -> MDState:
         """The state at other positions, and another cell, in Å; energy, forces and virial are to be computed anew."""
@@ -147,14 +169,13 @@ def start(
     momenta = widths[:, None] * noise
     zeros = torch.zeros(system.n_systems, dtype=torch.float64, device=system.device)
     state = MDState(system, momenta, masses, removed=zeros.long(), time=zeros, heat=zeros)
-    held = torch.zeros_like(state.removed)
     if system.fixed is not None:
-        state = replace(state, momenta=momenta.masked_fill(system.fixed[:, None], 0))
         held = state.sum_over_atoms(system.fixed.long())
-    still = torch.zeros_like(held, dtype=torch.bool) if drift else (held == 0) & (system.counts > 1)
-    total = state.sum_over_atoms(state.momenta) / state.sum_over_atoms(masses).clamp(min=1e-30)[:, None]
-    correction = masses[:, None] * torch.where(still[:, None], total, 0)[system.batch]
-    return replace(state, momenta=state.momenta - correction, removed=3 * held + 3 * still.long())
+        state = replace(state, momenta=momenta.masked_fill(system.fixed[:, None], 0), removed=3 * held)
+    if drift:
+        return state
+    free = state.free()
+    return replace(state.without_drift(free), removed=state.removed + 3 * free.long())
 
 
 def per_system(value: float | Sequence[float] | Tensor, system: System, name: str) -> Float[Tensor, " systems"]:

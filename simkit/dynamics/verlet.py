@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.dynamics.force_field import ForceField
+from simkit.dynamics.force_field import Forces
 from simkit.dynamics.state import MDState
 from simkit.flows import Splitting, symmetric
 
@@ -16,13 +16,13 @@ from simkit.flows import Splitting, symmetric
 class Kick:
     """The exact flow of the potential energy: ``p -> p + F dt``; fixed atoms stay at rest."""
 
-    force_field: ForceField
+    force_field: Forces
 
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance momenta by ``dt`` (fs)."""
         state = self.force_field(state)
         assert state.forces is not None
-        impulse = dt[state.system.batch, None] * state.forces
+        impulse = state.over_atoms(dt) * state.forces
         if state.system.fixed is not None:
             impulse = impulse.masked_fill(state.system.fixed[:, None], 0)
         return replace(state, momenta=state.momenta + impulse)
@@ -34,11 +34,11 @@ class Drift:
 
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance positions and time by ``dt`` (fs)."""
-        step = (dt[state.system.batch] / state.masses)[:, None] * state.momenta
+        step = state.over_atoms(dt) / state.masses[:, None] * state.momenta
         return replace(state.moved(state.system.positions + step), time=state.time + dt)
 
 
-def velocity_verlet(force_field: ForceField) -> Splitting:
+def velocity_verlet(force_field: Forces) -> Splitting:
     """Kick(dt/2) Drift(dt) Kick(dt/2): symplectic, reversible, of second order, one evaluation of the forces per step.
 
     Reference: W. C. Swope, H. C. Andersen, P. H. Berens, K. R. Wilson, J. Chem. Phys. 76, 637 (1982),

@@ -1,0 +1,59 @@
+"""Settings of thermostats and barostats: one number for all systems or one for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from simkit.dynamics.state import MDState
+from simkit.errors import SimkitError
+
+Setting = float | Sequence[float] | Tensor
+"""One number for all systems, or one for each."""
+
+
+def setting(
+    value: Setting,
+    name: str,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    device: torch.device | str = "cpu",
+) -> Float[Tensor, "..."]:
+    """A checked setting in float64: a number, or a vector with one for each system.
+
+    Args:
+        value: the number or numbers.
+        name: with its unit, for messages.
+        above: the numbers must be greater than this.
+        at_least: the numbers must not be less than this.
+        device: where the systems are; from elsewhere it would be copied at every step.
+
+    Raises:
+        SimkitError: more than one dimension, or a number that is out of bounds or not finite.
+    """
+    values = torch.as_tensor(value, dtype=torch.float64)
+    if values.dim() > 1:
+        raise SimkitError(f"expected one {name}, or one for each system; found an array of shape {tuple(values.shape)}")
+    for number in values.flatten().tolist():
+        if not (above < number < math.inf and number >= at_least):
+            bounds = f" above {above:g}" * (above > -math.inf) + f" of at least {at_least:g}" * (at_least > -math.inf)
+            raise SimkitError(f"expected a finite {name}{bounds}, found {number:g}")
+    return values.to(device)
+
+
+def for_systems(values: Float[Tensor, "..."], state: MDState, name: str) -> Float[Tensor, " systems"]:
+    """A setting as one number for each system of a state.
+
+    Raises:
+        SimkitError: as many numbers as neither one nor the systems.
+    """
+    if values.numel() != 1 and values.shape[0] != state.n_systems:
+        raise SimkitError(
+            f"expected one {name}, or one for each of the {state.n_systems} systems; found {values.numel()} values"
+        )
+    return values.to(state.system.device).expand(state.n_systems)
