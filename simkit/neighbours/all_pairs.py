@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ def _chunks(atoms: _Atoms, cutoff: float, partners: Int[Tensor, " atoms"]) -> li
     images = torch.where(atoms.periodic, 2 * cutoff / spacing, 1).clamp(min=1).nan_to_num(1).prod(0)
     group = ((partners * images).cumsum(0) / CHUNK).floor()
     bounds = [0, *(torch.nonzero(group.diff())[:, 0] + 1).tolist(), len(partners)]
-    return [slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [slice(*pair) for pair in pairwise(bounds)]
 
 
 def _search_rows(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from simkit.errors import SimkitError
 from simkit.neighbours.lattice import completed_lattice, inverse
