@@ -35,7 +35,7 @@ from simkit.errors import ModelFileError, SimkitError
 from simkit.files import atomic_path
 from simkit.floating import floating_type
 from simkit.potential import Potential
-from simkit.potentials.catalogue import build
+from simkit.potentials.catalogue import Kinds, build
 from simkit.potentials.default_dtype import default_dtype
 from simkit.potentials.file_format import Format, detect_format
 from simkit.potentials.upgrades import FORMAT_VERSION, upgrade
@@ -52,7 +52,7 @@ def save_model(
 
     Args:
         path: file to write; an existing one is replaced.
-        potential: any potential or wrapper whose kind is in the catalogue.
+        potential: any potential or wrapper; :func:`load_model` wants the classes of kinds that are not part of simkit.
         metadata: JSON-compatible facts to keep: ``metrics`` becomes an entry of its own, everything else (training data
             and its hash, training settings) goes to the provenance.
 
@@ -93,6 +93,7 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | str | None = None,
     head: str | None = None,
+    kinds: Kinds | None = None,
 ) -> Potential:
     """Read a potential from a simkit model file or from a ``.model`` file of mace-torch; the content tells which.
 
@@ -101,6 +102,7 @@ def load_model(
         device: where to put the potential.
         dtype: type to compute in, such as ``"float64"``; that of the file by default. Reference energies stay float64.
         head: level of theory to use, for potentials trained on several.
+        kinds: classes of your own by their kinds, for files of potentials that are not part of simkit.
 
     Raises:
         ModelFileError: a missing, damaged, unsupported or hostile file; the message says what was found.
@@ -111,7 +113,7 @@ def load_model(
         from simkit.potentials.mace_torch import read_mace_torch
 
         return read_mace_torch(path, dtype=dtype, device=device, head=head)
-    potential = _load_own(path, dtype)
+    potential = _load_own(path, dtype, kinds)
     if head is not None:
         from simkit.potentials.one_head import OneHead
 
@@ -180,7 +182,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potential:
+def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None, kinds: Kinds | None) -> Potential:
     name = Path(path).name
     header = read_header(path)
     stored = getattr(torch, header["dtype"], None)
@@ -188,7 +190,7 @@ def _load_own(path: str | os.PathLike[str], dtype: torch.dtype | None) -> Potent
         raise ModelFileError(f"{name}: expected a floating-point type such as float64, found {header['dtype']!r:.40}")
     try:
         with default_dtype(torch.float64):  # constants that are not in the file keep all their digits
-            potential = build(header["potential"])
+            potential = build(header["potential"], kinds, complete=True)
     except SimkitError as error:
         raise ModelFileError(f"{name}: {error}") from error
     potential = potential.to(dtype or stored)

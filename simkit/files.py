@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +16,15 @@ from typing import Any
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it is flushed to disk and renamed, on failure removed.
 
-    The temporary name keeps the suffixes of ``path``, so writers that choose a format by suffix work.
+    The temporary name keeps the suffixes of ``path``, so writers that choose a format by suffix work, and says which
+    process it belongs to. What a process that was killed has left for the same ``path`` is removed first.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(target.suffixes)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=suffix)
+    start = f".{target.name}.{_machine()}-"
+    _remove_abandoned(target.parent, start)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{start}{os.getpid()}-", suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -32,6 +37,33 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    """A short name of the set of processes that one can look into from here: this host or, on Linux, this container."""
+    try:
+        space = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        space = 0
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+
+
+def _remove_abandoned(folder: Path, start: str) -> None:
+    """Remove files whose names begin so and go on with the number of a process that does not exist any more."""
+    for name in os.listdir(folder):
+        owner = re.match(r"(\d+)-", name.removeprefix(start)) if name.startswith(start) else None
+        if owner and not _is_alive(int(owner[1])):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is somebody else's, or a number that no process has here
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -81,6 +81,28 @@ def test_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code, str(target)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    write_text(tmp_path / "b.txt", "of another name")
+    assert len(list(tmp_path.iterdir())) == 3
+    write_text(target, "newer")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+    assert target.read_text() == "newer"
+
+
+def test_only_what_dead_processes_of_this_machine_left_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as own:
+        own.write_text("x")
+        machine, mine, _ = own.name.removeprefix(".a.txt.").split("-", 2)
+        assert int(mine) == os.getpid()
+        dead = subprocess.Popen([sys.executable, "-c", ""])
+        dead.wait()
+        kept = [f".a.txt.{machine}-1-x.txt", f".a.txt.00000000-{dead.pid}-x.txt", f".a.txt.{machine}-x.txt", ".a.txt.x"]
+        for name in [*kept, f".a.txt.{machine}-{dead.pid}-x.txt"]:
+            (tmp_path / name).touch()
+        write_text(target, "written meanwhile")
+        assert {path.name for path in tmp_path.iterdir()} == {"a.txt", own.name, *kept}
+    assert target.read_text() == "x"
 
 
 def test_hash_of_a_file(tmp_path: Path) -> None:

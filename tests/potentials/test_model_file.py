@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -63,7 +67,6 @@ def learned_in_catalogue(monkeypatch):
 
 def _import(name: str):
     import importlib
-    from types import SimpleNamespace
 
     return SimpleNamespace(Learned=Learned) if name == __name__ else importlib.import_module(name)
 
@@ -156,6 +159,57 @@ def test_head_is_fixed(tmp_path, learned, ethanol):
         load_model(tmp_path / "c.simkit", head="low")
 
 
+def test_wrapped_configurations_are_complete_too(tmp_path, learned):
+    save_model(tmp_path / "a.simkit", Sum(learned, LennardJones(0.01, 3.0, 6.0)))
+
+    def without_heads(header, tensors):
+        del header["potential"]["config"]["terms"][0]["config"]["heads"]
+
+    with pytest.raises(ModelFileError, match="the config of the 'test-learned' potential lacks heads"):
+        load_model(edited(tmp_path / "a.simkit", without_heads))
+
+
+def test_every_config_names_all_arguments():
+    """What a file lacks is found by comparison with ``config()``, which must therefore leave nothing out."""
+    for kind in set(CATALOGUE) - {"sum", "one-head"}:
+        arguments = set(inspect.signature(potential_class(kind)).parameters)
+        config = ast.parse(textwrap.dedent(inspect.getsource(potential_class(kind).config)))
+        if kind == "mace":
+            assert set(potential_class(kind)(elements=[1], hidden_irreps="2x0e").config()) == arguments
+            continue
+        (value,) = [node.value for node in ast.walk(config) if isinstance(node, ast.Return)]
+        assert isinstance(value, ast.Dict)
+        assert {ast.literal_eval(key) for key in value.keys} == arguments
+
+
+class Private(Learned):
+    kind: ClassVar[str] = "test-private"
+
+
+def test_kinds_of_ones_own_are_given(tmp_path, ethanol):
+    total = Sum(Private([1, 6, 8]), LennardJones(0.01, 3.0, 6.0))
+    save_model(tmp_path / "a.simkit", total)
+    with pytest.raises(ModelFileError, match=r"no kind of potential called 'test-private'.* given by kinds=\{"):
+        load_model(tmp_path / "a.simkit")
+    loaded = load_model(tmp_path / "a.simkit", kinds={"test-private": Private})
+    assert type(loaded.terms[0]) is Private
+    assert torch.equal(evaluate(loaded, ethanol).energy, evaluate(total, ethanol).energy)
+
+
+def test_installed_packages_offer_kinds(tmp_path, monkeypatch, ethanol):
+    save_model(tmp_path / "a.simkit", Private([1, 6, 8]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "private_package", SimpleNamespace(Private=Private, Learned=Learned))
+    package = tmp_path / "private_package-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: private-package\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[simkit.potentials]\ntest-private = private_package:Private\n")
+    assert type(load_model(tmp_path / "a.simkit")) is Private
+    (package / "entry_points.txt").write_text("[simkit.potentials]\ntest-private = private_package:Learned\n")
+    with pytest.raises(ModelFileError, match="should be a Potential class whose kind is 'test-private', found"):
+        load_model(tmp_path / "a.simkit")
+
+
 def test_interrupted_writing_leaves_the_old_file(tmp_path, learned, monkeypatch):
     path = tmp_path / "a.simkit"
     save_model(path, learned)
@@ -194,6 +248,7 @@ def edited(path: Path, change: Callable[[dict[str, Any], dict[str, torch.Tensor]
         (lambda h, t: h["potential"].update(kind=["x"]), "as text and its config as a mapping"),
         (lambda h, t: h["potential"]["config"].update(depth=3), "cannot be built from the given config .*depth"),
         (lambda h, t: h["potential"]["config"].pop("elements"), "cannot be built from the given config .*elements"),
+        (lambda h, t: h["potential"]["config"].pop("width"), "the config of the 'test-learned' potential lacks width"),
         (lambda h, t: h["potential"].update(config=3), "its config as a mapping"),
         (lambda h, t: h["potential"].update(path="x"), "expected a potential as"),
         (lambda h, t: h["potential"]["config"].update(width=4), r"tensor weight: expected .*\(4,\), found .*\(3,\)"),
