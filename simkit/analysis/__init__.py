@@ -1,0 +1,1 @@
+"""What simulations and potentials tell: structure, transport, spectra, elasticity, phonons, reaction paths."""
