@@ -1,0 +1,1 @@
+"""Relaxation of one system or thousands in a batch, with any potential."""
