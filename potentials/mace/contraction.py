@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -103,15 +104,42 @@ def symmetric_contraction(
         steps: indices (parent, last factor) that build the monomials of degree 2, 3, ... from those of one less.
     """
     atoms, size, channels = features.shape
-    x = features.permute(1, 2, 0).contiguous()  # components, channels, atoms
+    x = contiguous(features.permute(2, 1, 0))  # channels, components, atoms
     powers = [x]
     for parent, last in steps:
-        powers.append(powers[-1].index_select(0, parent) * x.index_select(0, last))
-    by_channel = x.transpose(0, 1)[:, None]  # channels, 1, components, atoms
+        powers.append(powers[-1].index_select(1, parent) * x.index_select(1, last))
     outputs = []
     for linear, *higher in coefficients:
         partial = linear.expand(-1, -1, atoms)
         for coefficient, power in zip(higher, powers, strict=False):
-            partial = torch.baddbmm(partial, coefficient, power.transpose(0, 1))
-        outputs.append((partial.view(channels, linear.shape[1] // size, size, atoms) * by_channel).sum(2))
-    return torch.cat(outputs, 1).permute(2, 1, 0)
+            partial = torch.baddbmm(partial, coefficient, power)
+        outputs.append((partial.view(channels, linear.shape[1] // size, size, atoms) * x[:, None]).sum(2))
+    return contiguous(torch.cat(outputs, 1)).permute(2, 1, 0)
+
+
+def contiguous(x: Tensor) -> Tensor:
+    """``x`` in row-major order, and so all its derivatives: batched products copy what has no unit stride.
+
+    ``torch.compile`` arranges the memory of derivatives itself.
+    """
+    return x.contiguous() if torch.compiler.is_compiling() else _Contiguous.apply(x)
+
+
+class _Contiguous(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.contiguous()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return contiguous(gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        return contiguous(tangent)

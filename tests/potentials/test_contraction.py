@@ -8,7 +8,7 @@ from e3nn import o3
 from torch import Tensor
 
 from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
-from simkit.potentials.mace.contraction import SymmetricContraction
+from simkit.potentials.mace.contraction import SymmetricContraction, contiguous
 from simkit.potentials.mace.couplings import full_couplings, monomials, polynomial_coefficients, recursion
 
 ODD_SIGNS = {(1, 1, 1): 1, (1, 2, 2): -1, (1, 3, 3): -1, (2, 2, 3): 1, (3, 3, 3): 1, (3, 4, 6): -1, (4, 4, 5): -1}
@@ -104,3 +104,22 @@ def test_second_derivatives() -> None:
     module = SymmetricContraction(1, 1, 3, 2, 1)
     features = torch.randn(2, 4, 2, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: module(x, None), features)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_forward_mode_derivatives() -> None:
+    """Along any direction they equal those of the reverse mode."""
+    module = SymmetricContraction(1, 1, 3, 2, 1)
+    features, direction = torch.randn(2, 4, 2), torch.randn(2, 4, 2)
+    _, found = torch.func.jvp(lambda x: module(x, None), (features,), (direction,))
+    jacobian = torch.autograd.functional.jacobian(lambda x: module(x, None), features)
+    torch.testing.assert_close(found, torch.tensordot(jacobian, direction, 3))
+
+
+def test_contiguous_derivatives() -> None:
+    """Whatever the layout of a gradient that arrives."""
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    gradient = torch.randn(2, 3, 4).permute(2, 1, 0)
+    (found,) = torch.autograd.grad(contiguous(x.permute(2, 1, 0)), x, gradient)
+    assert found.permute(2, 1, 0).is_contiguous()
+    assert torch.equal(found, gradient.permute(2, 1, 0))
