@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.dynamics.force_field import ForceField
+from simkit.dynamics.force_field import Forces
 from simkit.dynamics.settings import Setting, for_systems, setting
 from simkit.dynamics.state import MDState
 from simkit.dynamics.verlet import Drift, Kick
@@ -23,7 +23,8 @@ class StochasticRescaling:
     ``dK = (K̄ - K) dt/τ + 2 √(K K̄ / f τ) dW`` with ``K̄ = f k_B T / 2`` has the solution, with ``c = e^{-dt/τ}``, normal
     deviates R_i and ``k = (1 - c) K̄ / f``,
 
-    ``K -> c K + k Σ_{i=1}^{f} R_i² + 2 R_1 √(c k K)``; momenta scale by ``√(K'/K)`` with the sign of ``R_1 + √(c K/k)``.
+    ``K -> c K + k Σ_{i=1}^{f} R_i² + 2 R_1 √(c k K)``; momenta scale by ``√(K'/K)`` with the sign of
+    ``R_1 + √(c K/k)``.
 
     What the kinetic energy gains is added to the heat. Systems at rest stay so: no factor could heat them.
 
@@ -35,8 +36,8 @@ class StochasticRescaling:
             which none is fixed: rounding errors would grow into a drift, as nothing takes energy from it.
     """
 
-    temperature: Float[Tensor, "..."]
-    time_constant: Float[Tensor, "..."]
+    temperature: Float[Tensor, "*systems"]
+    time_constant: Float[Tensor, "*systems"]
     generator: torch.Generator | None = None
     drift: bool = False
 
@@ -67,7 +68,7 @@ class StochasticRescaling:
 
 
 def bussi(
-    force_field: ForceField,
+    force_field: Forces,
     temperature: Setting,
     time_constant: Setting,
     generator: torch.Generator | None = None,
@@ -92,10 +93,9 @@ def bussi(
     Reference: G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. (A7) and (A8),
     doi:10.1063/1.2408420.
     """
-    device = force_field.potential.device
     bath = StochasticRescaling(
-        setting(temperature, "temperature in K", at_least=0, device=device),
-        setting(time_constant, "time constant in fs", above=0, device=device),
+        setting(temperature, "temperature in K", at_least=0),
+        setting(time_constant, "time constant in fs", above=0),
         generator,
         drift,
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.dynamics.force_field import ForceField
+from simkit.dynamics.force_field import Forces
 from simkit.dynamics.settings import Setting, for_systems, setting
 from simkit.dynamics.state import MDState
 from simkit.dynamics.verlet import Drift, Kick
@@ -30,8 +30,8 @@ class OrnsteinUhlenbeck:
             relative to it, exactly, in systems of several atoms of which none is fixed.
     """
 
-    temperature: Float[Tensor, "..."]
-    friction: Float[Tensor, "..."]
+    temperature: Float[Tensor, "*systems"]
+    friction: Float[Tensor, "*systems"]
     generator: torch.Generator | None = None
     drift: bool = False
 
@@ -52,7 +52,7 @@ class OrnsteinUhlenbeck:
 
 
 def langevin(
-    force_field: ForceField,
+    force_field: Forces,
     temperature: Setting,
     friction: Setting,
     generator: torch.Generator | None = None,
@@ -78,10 +78,9 @@ def langevin(
 
     Reference: B. Leimkuhler, C. Matthews, J. Chem. Phys. 138, 174102 (2013), doi:10.1063/1.4802990.
     """
-    device = force_field.potential.device
     bath = OrnsteinUhlenbeck(
-        setting(temperature, "temperature in K", at_least=0, device=device),
-        setting(friction, "friction in 1/fs", at_least=0, device=device),
+        setting(temperature, "temperature in K", at_least=0),
+        setting(friction, "friction in 1/fs", at_least=0),
         generator,
         drift,
     )

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.dynamics.force_field import ForceField
+from simkit.dynamics.force_field import Forces
 from simkit.dynamics.settings import Setting, for_systems, setting
 from simkit.dynamics.state import MDState
 from simkit.dynamics.verlet import Drift, Kick
@@ -41,8 +41,8 @@ class NoseHooverChain:
     """Flow of a chain of thermostats, each controlled by the next, and the first by the kinetic energy K.
 
     ``dp = -v₁ p dt``, ``dξ_j = v_j dt``, ``Q_j dv_j = (G_j - Q_j v_j v_{j+1}) dt`` with ``G₁ = 2 K - f k_B T``,
-    ``G_j = Q_{j-1} v_{j-1}² - k_B T``, ``Q₁ = f k_B T τ²``, ``Q_j = k_B T τ²``. It keeps K plus the energy of the chain,
-    :meth:`energy`, up to an error of the fourth order of dt; what the kinetic energy gains is added to the heat.
+    ``G_j = Q_{j-1} v_{j-1}² - k_B T``, ``Q₁ = f k_B T τ²``, ``Q_j = k_B T τ²``. It keeps K plus the energy of the
+    chain, :meth:`energy`, up to an error of the fourth order of dt; what the kinetic energy gains is added to the heat.
 
     Attributes:
         temperature: in K, one for all systems or one for each.
@@ -52,8 +52,8 @@ class NoseHooverChain:
         repetitions: number of equal parts that a step is cut into before.
     """
 
-    temperature: Float[Tensor, "..."]
-    time_constant: Float[Tensor, "..."]
+    temperature: Float[Tensor, "*systems"]
+    time_constant: Float[Tensor, "*systems"]
     links: int = 3
     factorisation: int = 3
     repetitions: int = 1
@@ -99,11 +99,12 @@ class NoseHooverChain:
 
     def _scales(self, state: MDState) -> tuple[Float[Tensor, "systems links"], Float[Tensor, "systems links"]]:
         """Twice the mean kinetic energy that each link controls, in eV, and the masses Q in eV fs²."""
-        unit = BOLTZMANN * for_systems(self.temperature, state, "temperature in K")
-        degrees = torch.ones(state.n_systems, self.links, dtype=unit.dtype, device=unit.device)
-        degrees[:, 0] = state.degrees_of_freedom.clamp(min=1)
-        energies = degrees * unit[:, None]
-        return energies, energies * for_systems(self.time_constant, state, "time constant in fs")[:, None].square()
+        each = torch.ones(state.n_systems, dtype=torch.float64, device=state.system.device)
+        unit = BOLTZMANN * for_systems(self.temperature, state, "temperature in K") * each
+        first = state.degrees_of_freedom.clamp(min=1) * unit
+        energies = torch.stack([first, *[unit] * (self.links - 1)], dim=1)
+        time_constant = for_systems(self.time_constant, state, "time constant in fs") * each
+        return energies, energies * time_constant[:, None].square()
 
     def _chain(self, state: MDState) -> Float[Tensor, "systems links 2"]:
         """The chain of the state, at rest in the beginning."""
@@ -115,7 +116,7 @@ class NoseHooverChain:
 
 
 def nose_hoover(
-    force_field: ForceField,
+    force_field: Forces,
     temperature: Setting,
     time_constant: Setting,
     *,
@@ -148,10 +149,9 @@ def nose_hoover(
         raise SimkitError(f"expected a factorisation into 1, 3, 5 or 7 fractions, found {factorisation}")
     if links < 1 or repetitions < 1:
         raise SimkitError(f"expected at least one link and one repetition, found {links} and {repetitions}")
-    device = force_field.potential.device
     chain = NoseHooverChain(
-        setting(temperature, "temperature in K", above=0, device=device),
-        setting(time_constant, "time constant in fs", above=0, device=device),
+        setting(temperature, "temperature in K", above=0),
+        setting(time_constant, "time constant in fs", above=0),
         links,
         factorisation,
         repetitions,

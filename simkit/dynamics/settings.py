@@ -22,8 +22,7 @@ def setting(
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
-    device: torch.device | str = "cpu",
-) -> Float[Tensor, "..."]:
+) -> Float[Tensor, "*systems"]:
     """A checked setting in float64: a number, or a vector with one for each system.
 
     Args:
@@ -31,7 +30,6 @@ def setting(
         name: with its unit, for messages.
         above: the numbers must be greater than this.
         at_least: the numbers must not be less than this.
-        device: where the systems are; from elsewhere it would be copied at every step.
 
     Raises:
         SimkitError: more than one dimension, or a number that is out of bounds or not finite.
@@ -43,17 +41,19 @@ def setting(
         if not (above < number < math.inf and number >= at_least):
             bounds = f" above {above:g}" * (above > -math.inf) + f" of at least {at_least:g}" * (at_least > -math.inf)
             raise SimkitError(f"expected a finite {name}{bounds}, found {number:g}")
-    return values.to(device)
+    return values
 
 
-def for_systems(values: Float[Tensor, "..."], state: MDState, name: str) -> Float[Tensor, " systems"]:
-    """A setting as one number for each system of a state.
+def for_systems(values: Float[Tensor, "*systems"], state: MDState, name: str) -> Float[Tensor, "*systems"]:
+    """A setting that can be multiplied with a vector that has one number for each system of a state.
 
     Raises:
         SimkitError: as many numbers as neither one nor the systems.
     """
-    if values.numel() != 1 and values.shape[0] != state.n_systems:
+    if values.dim() == 0:
+        return values
+    if values.shape[0] != state.n_systems:
         raise SimkitError(
-            f"expected one {name}, or one for each of the {state.n_systems} systems; found {values.numel()} values"
+            f"expected one {name}, or one for each of the {state.n_systems} systems; found {values.shape[0]} values"
         )
-    return values.to(state.system.device).expand(state.n_systems)
+    return values.to(state.system.device)

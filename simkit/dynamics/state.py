@@ -15,7 +15,7 @@ from simkit.errors import SimkitError
 from simkit.system import PER_ATOM, System
 from simkit.units import BOLTZMANN, DALTON
 
-ATOMWISE = ("momenta", "masses", "forces")
+ATOMWISE = ("momenta", "masses", "forces", "slow_forces")
 """Fields of :class:`MDState` with a row for each atom; the others have one for each system."""
 
 
@@ -37,6 +37,8 @@ class MDState:
         energy: potential energy in eV.
         forces: in eV/Å; of fixed atoms too.
         virial: ``-∂E/∂ε`` in eV.
+        slow_forces: share of the slow potential in the forces, with multiple time steps.
+        slow_virial: its share in the virial.
         chain: positions and velocities (1/fs) of Nosé-Hoover chains.
         cell_velocity: velocity of the logarithm of the cell, in 1/fs.
         cell_chain: positions and velocities (1/fs) of the Nosé-Hoover chains of the cell.
@@ -51,6 +53,8 @@ class MDState:
     energy: Float[Tensor, " systems"] | None = None
     forces: Float[Tensor, "atoms 3"] | None = None
     virial: Float[Tensor, "systems 3 3"] | None = None
+    slow_forces: Float[Tensor, "atoms 3"] | None = None
+    slow_virial: Float[Tensor, "systems 3 3"] | None = None
     chain: Float[Tensor, "systems links 2"] | None = None
     cell_velocity: Float[Tensor, "systems 3 3"] | None = None
     cell_chain: Float[Tensor, "systems links 2"] | None = None
@@ -102,7 +106,7 @@ class MDState:
     def moved(self, positions: Float[Tensor, "atoms 3"], cell: Float[Tensor, "systems 3 3"] | None = None) -> MDState:
         """The state at other positions, and another cell, in Å; energy, forces and virial are to be computed anew."""
         system = replace(self.system, positions=positions, cell=self.system.cell if cell is None else cell)
-        return replace(self, system=system, energy=None, forces=None, virial=None)
+        return replace(self, system=system, energy=None, forces=None, virial=None, slow_forces=None, slow_virial=None)
 
     def finite(self) -> Bool[Tensor, " systems"]:
         """Whether positions, momenta, forces and energy of each system are finite numbers."""

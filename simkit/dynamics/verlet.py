@@ -22,10 +22,15 @@ class Kick:
         """Advance momenta by ``dt`` (fs)."""
         state = self.force_field(state)
         assert state.forces is not None
-        impulse = state.over_atoms(dt) * state.forces
-        if state.system.fixed is not None:
-            impulse = impulse.masked_fill(state.system.fixed[:, None], 0)
-        return replace(state, momenta=state.momenta + impulse)
+        return kicked(state, state.forces, dt)
+
+
+def kicked(state: MDState, forces: Float[Tensor, "atoms 3"], dt: Float[Tensor, " systems"]) -> MDState:
+    """The state with momenta changed by forces (eV/Å) acting for ``dt`` (fs), except those of fixed atoms."""
+    impulse = state.over_atoms(dt) * forces
+    if state.system.fixed is not None:
+        impulse = impulse.masked_fill(state.system.fixed[:, None], 0)
+    return replace(state, momenta=state.momenta + impulse)
 
 
 @dataclass(frozen=True)
