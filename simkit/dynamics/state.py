@@ -18,6 +18,9 @@ from simkit.units import BOLTZMANN, DALTON
 ATOMWISE = ("momenta", "masses", "forces", "slow_forces")
 """Fields of :class:`MDState` with a row for each atom; the others have one for each system."""
 
+COMPUTED = ("energy", "forces", "virial", "slow_forces", "slow_virial")
+"""Fields that follow from the positions."""
+
 
 @dataclass(frozen=True)
 class MDState:
@@ -117,23 +120,26 @@ class MDState:
         return torch.isfinite(total if self.energy is None else total + self.energy)
 
     def merged(self, other: MDState, taken: Bool[Tensor, " systems"]) -> MDState:
-        """The systems of this state, with those that are ``taken`` from another state of them."""
+        """The systems of this state, with those that are ``taken`` from another state of them.
+
+        What only one of the states knows is None if it can be computed anew, else zero for the other's systems.
+        """
         atoms = taken[self.system.batch]
 
-        def choose(mine: Tensor | None, theirs: Tensor | None, per_atom: bool) -> Tensor | None:
-            if mine is None or theirs is None:
+        def choose(name: str, mine: Tensor | None, theirs: Tensor | None) -> Tensor | None:
+            known = mine if theirs is None else theirs
+            if known is None or (name in COMPUTED and (mine is None or theirs is None)):
                 return None
-            mask = atoms if per_atom else taken
-            return torch.where(mask.view(-1, *(1,) * (mine.dim() - 1)), theirs, mine)
+            mask = atoms if name in ATOMWISE or name in PER_ATOM else taken
+            mask = mask.view(-1, *(1,) * (known.dim() - 1))
+            return torch.where(mask, 0 if theirs is None else theirs, 0 if mine is None else mine)
 
         system = {
-            field.name: choose(
-                getattr(self.system, field.name), getattr(other.system, field.name), field.name in PER_ATOM
-            )
+            field.name: choose(field.name, getattr(self.system, field.name), getattr(other.system, field.name))
             for field in fields(System)
         }
         values: dict[str, Any] = {
-            field.name: choose(getattr(self, field.name), getattr(other, field.name), field.name in ATOMWISE)
+            field.name: choose(field.name, getattr(self, field.name), getattr(other, field.name))
             for field in fields(self)
             if field.name != "system"
         }
