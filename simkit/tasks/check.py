@@ -13,9 +13,9 @@ from simkit.continuation import require_same_run
 from simkit.csv_tables import csv_row, read_table
 from simkit.errors import DataError
 from simkit.files import file_hash, write_json
+from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import frame_name, read_frames
-from simkit.tasks.growing import GrowingFile
 from simkit.tasks.labellers import label_frame, make_labeller
 
 COLUMNS = (

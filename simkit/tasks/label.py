@@ -15,9 +15,9 @@ from ase import Atoms
 
 from simkit.errors import DataError
 from simkit.files import atomic_path, file_hash, write_json
+from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import count_frames, extxyz_text, frame_name, read_frames, write_frames
-from simkit.tasks.growing import GrowingFile
 from simkit.tasks.labellers import Labeller, isolated_atoms, label_frame, make_labeller
 from simkit.tasks.sampling import Sampling, Trajectory, relaxed_start
 

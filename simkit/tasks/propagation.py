@@ -17,10 +17,10 @@ from ase.md.verlet import VelocityVerlet
 from simkit.csv_tables import csv_row
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
+from simkit.growing import GrowingFile
 from simkit.progress import Progress, Task
 from simkit.tasks.checkpoint import Checkpoint
 from simkit.tasks.frames import attach, extxyz_text, write_frames
-from simkit.tasks.growing import GrowingFile
 from simkit.tasks.md_log import summarise_log
 from simkit.tasks.settings import Dynamics, Ensemble
 

@@ -16,6 +16,7 @@ from ase.optimize.optimize import Optimizer
 
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, file_hash, write_json
+from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent, Task
 from simkit.tasks.frames import (
     attach,
@@ -28,7 +29,6 @@ from simkit.tasks.frames import (
     require_extxyz,
     write_frames,
 )
-from simkit.tasks.growing import GrowingFile
 from simkit.tasks.models import model_calculator, require_usable
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 

@@ -20,6 +20,7 @@ CORE = {
     "files",
     "floating",
     "graph",
+    "growing",
     "neighbours",
     "potential",
     "progress",

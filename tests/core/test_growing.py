@@ -1,7 +1,7 @@
 import pytest
 
 from simkit.errors import SimkitError
-from simkit.tasks.growing import GrowingFile
+from simkit.growing import GrowingFile
 
 
 def test_what_was_written_after_the_checkpoint_is_cut_off(tmp_path):
