@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class Record:
     def replaced(
         self, other: Record, taken: Bool[Tensor, " systems"], rows: Rows, batch: Int[Tensor, " atoms"]
     ) -> Record:
-        """This record with the systems that are ``taken`` from another one."""
+        """The record with the systems that are ``taken`` from another one."""
         if bool(taken.all()):
             return other
         masks = dict.fromkeys(self.PER_ATOM, taken[batch]) | dict.fromkeys(self.PER_ROW, taken[rows.owner])
@@ -91,7 +92,7 @@ class Batch:
         """Whether cells are variables."""
         return self.x.shape[0] > self.system.n_atoms
 
-    @property
+    @cached_property
     def rows(self) -> Rows:
         """Which variable belongs to what."""
         return Rows.of(self.system, self.with_cell)
@@ -157,7 +158,7 @@ def restored(tensors: dict[str, Tensor], optimiser: Optimiser[Any]) -> Batch:
         system=System(**parts["system"]),
         record=Record(**parts["record"]),
         memory=optimiser.restore(parts["memory"]),
-        **parts[""],  # type: ignore[arg-type]
+        **parts[""],
     )
 
 

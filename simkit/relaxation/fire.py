@@ -76,6 +76,11 @@ class Fire(Optimiser[FireState]):
     name: ClassVar[str] = "FIRE"
     citation: ClassVar[str] = "E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201"
 
+    @property
+    def bytes_per_row(self) -> float:
+        """Velocities, and a few copies while a step is made."""
+        return 8 * 24
+
     def start(self, x: Float[Tensor, "rows 3"], rows: Rows) -> FireState:
         """At rest."""
         each = x.new_ones(rows.n_systems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +12,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from simkit.errors import SimkitError
 from simkit.evaluation import evaluate
 from simkit.neighbours import NeighbourList, build_neighbours
 from simkit.potential import Potential
-from simkit.relaxation.batch import Batch, Record, begin, deformation, logarithm, moved
+from simkit.relaxation.batch import Batch, Record, begin, deformation, logarithm, moved, restored
 from simkit.relaxation.cell import CellFilter
 from simkit.relaxation.checks import MINIMUM_DISTANCE, refusal, shortest_distance, usable
-from simkit.relaxation.memory import Budget
+from simkit.relaxation.memory import Budget, measured_budget
 from simkit.relaxation.optimiser import Optimiser
 from simkit.relaxation.outcome import REMEDIES, Outcome, Status, refused
 from simkit.system import System, concatenate
+
+SKIN = 0.5
+"""Extra reach of the neighbour list in Å; relaxations move atoms little."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class InFlight:
         fmax: a system is relaxed when the force on each of its atoms, and row of the cell, is smaller; in eV/Å.
         max_steps: of each system.
         cell: relax cells too.
-        budget: atoms and pairs that are evaluated together.
+        budget: what is evaluated together; measured if absent.
         skin: extra reach of the neighbour list, in Å.
     """
 
@@ -72,18 +77,26 @@ class InFlight:
         fmax: float,
         max_steps: int,
         cell: CellFilter | None,
-        budget: Budget,
-        skin: float,
+        budget: Budget | None,
+        skin: float = SKIN,
     ) -> None:
+        _require_sense(potential, fmax, max_steps, cell)
         self.potential, self.systems, self.optimiser = potential, systems, optimiser
-        self.fmax, self.max_steps, self.cell, self.budget = fmax, max_steps, cell, budget
+        self.fmax, self.max_steps, self.cell = fmax, max_steps, cell
         self.neighbours = NeighbourList(potential.cutoff, skin)
         strained = potential.capabilities.conservative and any(bool(one.pbc.any()) for one in systems)
         self.outputs = ("energy", "forces", "virial") if strained else ("energy", "forces")
+        self.budget = budget or self._measured_budget()
         self.waiting = deque(sorted(range(len(systems)), key=lambda index: -systems[index].n_atoms))
         self.batch: Batch | None = None
         self.evaluations = 0
         self._known_pairs: dict[int, int] = {}
+
+    def _measured_budget(self) -> Budget:
+        usable = [one for one in self.systems if refusal(self.potential, one, self.cell is not None) is None]
+        return measured_budget(
+            self.potential, usable, outputs=self.outputs, overhead_per_atom=self.optimiser.bytes_per_row
+        )
 
     @property
     def working(self) -> bool:
@@ -106,6 +119,25 @@ class InFlight:
                 forces = forces[running[batch.rows.owner]]
             self.batch = self._stepped(batch if bool(running.all()) else batch.select(running), forces)
         return Round(batch, status, outcomes)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state by name, for a checkpoint: with it, :meth:`restore` goes on with the same numbers."""
+        waiting = torch.tensor(list(self.waiting), dtype=torch.int64)
+        batch = {} if self.batch is None else self.batch.tensors()
+        return {"waiting": waiting, "evaluations": torch.tensor(self.evaluations)} | {
+            f"batch.{name}": value for name, value in batch.items()
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a checkpoint of a relaxation with the same arguments, budget included."""
+        self.waiting = deque(tensors["waiting"].tolist())
+        self.evaluations = int(tensors["evaluations"])
+        saved = {
+            name.removeprefix("batch."): value.to(self.potential.device)
+            for name, value in tensors.items()
+            if name.startswith("batch.")
+        }
+        self.batch = restored(saved, self.optimiser) if saved else None
 
     def _admit(self) -> list[Outcome]:
         """Take waiting systems into the batch while there is room."""
@@ -231,3 +263,14 @@ def _reason(distance: float) -> str:
             "check the units (Å) and the cell"
         )
     return "the model gives values that are not finite; check the structure"
+
+
+def _require_sense(potential: Potential, fmax: float, max_steps: int, cell: CellFilter | None) -> None:
+    if not 0 < fmax < math.inf:
+        raise SimkitError(f"expected a positive fmax in eV/Å, found {fmax}")
+    if max_steps < 1:
+        raise SimkitError(f"expected max_steps of at least 1, found {max_steps}")
+    if cell is not None and not potential.capabilities.conservative:
+        raise SimkitError(
+            f"this {potential.kind} potential predicts forces directly and has no stress: relax without the cell"
+        )

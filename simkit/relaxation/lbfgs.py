@@ -109,6 +109,11 @@ class Lbfgs(Optimiser[LbfgsState]):
     name: ClassVar[str] = "LBFGS"
     citation: ClassVar[str] = "D. C. Liu, J. Nocedal, Math. Program. 45, 503 (1989), doi:10.1007/BF01589116"
 
+    @property
+    def bytes_per_row(self) -> float:
+        """All changes, twice while systems leave and enter."""
+        return 2 * 2 * self.memory * 24
+
     def start(self, x: Float[Tensor, "rows 3"], rows: Rows) -> LbfgsState:
         """Without changes."""
         begun = torch.zeros(rows.n_systems, dtype=torch.bool, device=x.device)
@@ -153,4 +158,5 @@ class Lbfgs(Optimiser[LbfgsState]):
 
     def restore(self, tensors: dict[str, Tensor]) -> LbfgsState:
         """From a checkpoint."""
-        return LbfgsState(**tensors | {name: tuple(tensors[name].unbind()) for name in PAIRS})
+        pairs = {name: tensors[name].unbind() for name in PAIRS}
+        return LbfgsState(tensors["begun"], tensors["x"], tensors["forces"], **pairs)

@@ -36,6 +36,11 @@ class Optimiser(ABC, Generic[S]):
     name: ClassVar[str]
     citation: ClassVar[str]
 
+    @property
+    @abstractmethod
+    def bytes_per_row(self) -> float:
+        """Memory that a row of the variables needs in the optimiser."""
+
     @abstractmethod
     def start(self, x: Float[Tensor, "rows 3"], rows: Rows) -> S:
         """The memory of systems that have made no step."""
