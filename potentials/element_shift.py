@@ -49,6 +49,7 @@ class ElementShift(Potential):
                 conservative=inner.conservative,
                 outputs=inner.outputs,
                 citations=inner.citations,
+                conditions=inner.conditions,
             )
         )
         self.potential = potential

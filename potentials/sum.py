@@ -90,6 +90,7 @@ def _joint_capabilities(terms: tuple[Potential, ...]) -> Capabilities:
         elements=tuple(sorted(elements)),
         conservative=facts[0].conservative,
         outputs={name: out for name, out in facts[0].outputs.items() if all(name in fact.outputs for fact in facts)},
+        conditions=tuple(dict.fromkeys(condition for fact in facts for condition in fact.conditions)),
         citations=tuple(dict.fromkeys(citation for fact in facts for citation in fact.citations)),
     )
 

@@ -20,7 +20,8 @@ from simkit.evaluation import evaluate, hessian_vector_product
 from simkit.floating import floating_type
 from simkit.graph import require_separated
 from simkit.neighbours import NeighbourList, Neighbours
-from simkit.potential import Potential, require_elements
+from simkit.potential import IgnoredConditions, Potential, require_elements
+from simkit.progress import Silent
 from simkit.system import System
 
 INFO_KEYS = ("charge", "spin")
@@ -75,6 +76,7 @@ class Calculator(ase_calculator.Calculator):
         if self.potential.capabilities.conservative:
             self.implemented_properties.append("stress")
         self._neighbours = NeighbourList(self.potential.cutoff, skin)
+        self._ignored = IgnoredConditions(self.potential, Silent())
 
     def calculate(
         self,
@@ -167,6 +169,7 @@ class Calculator(ase_calculator.Calculator):
             raise InvalidSystemError("expected at least one atom, found an empty Atoms object")
         system = System.from_ase(atoms, dtype=self.potential.dtype, device=self.potential.device)
         require_elements(self.potential, system)
+        self._ignored.look_at(system)
         neighbours = self._neighbours.update(system)
         require_separated(system, neighbours, self.minimum_distance)
         return system, neighbours

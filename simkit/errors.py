@@ -5,6 +5,10 @@ class SimkitError(Exception):
     """Base of every error that simkit raises on purpose; the command line prints it without a traceback."""
 
 
+class SimkitWarning(UserWarning):
+    """Something may not be what its user meant; the work goes on."""
+
+
 class UnsupportedElementError(SimkitError, ValueError):
     """A system holds elements that a potential was not made for."""
 

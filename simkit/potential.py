@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from simkit.errors import UnsupportedElementError
 from simkit.graph import Graph
+from simkit.progress import Progress
 from simkit.system import System
 
 ALL_ELEMENTS: tuple[int, ...] = tuple(range(1, 119))
@@ -27,6 +28,9 @@ class Output:
     per: Literal["atom", "system"]
     description: str = ""
 
+
+UNREMARKABLE: Mapping[str, tuple[float, ...]] = {"charge": (0.0,), "spin": (0.0, 1.0)}
+"""Conditions that systems may have, and the values that say nothing: neutral; unknown, or a singlet (2S+1)."""
 
 STANDARD_OUTPUTS: Mapping[str, Output] = {
     "energy": Output("eV", "system", "potential energy"),
@@ -48,6 +52,7 @@ class Capabilities:
         elements: atomic numbers that it was made for.
         conservative: whether its forces are the derivative of its energy.
         outputs: what it predicts.
+        conditions: what its energies depend on beside atoms and cell: charge, spin.
         citations: references (BibTeX keys are not needed: author, journal, year, DOI) to cite when it is used.
     """
 
@@ -57,6 +62,7 @@ class Capabilities:
     conservative: bool = True
     outputs: Mapping[str, Output] = field(default_factory=lambda: STANDARD_OUTPUTS)
     citations: tuple[str, ...] = ()
+    conditions: tuple[Literal["charge", "spin"], ...] = ()
 
 
 class AtomicOutput(NamedTuple):
@@ -150,6 +156,35 @@ def require_elements(potential: Potential, system: System) -> None:
         f"this {potential.kind} potential supports {symbols(supported)}; the system also contains {symbols(unknown)} "
         f"(first at atoms {atoms}). Use a potential that was made for these elements, or train one"
     )
+
+
+class IgnoredConditions:
+    """Warns, once for each of charge and spin, that systems have what a potential has no use of.
+
+    Neutral systems and singlets say nothing.
+
+    Args:
+        potential: the one that is asked.
+        progress: what shows the warning.
+    """
+
+    def __init__(self, potential: Potential, progress: Progress) -> None:
+        self.kind = potential.kind
+        self.progress = progress
+        self.ignored = [name for name in UNREMARKABLE if name not in potential.capabilities.conditions]
+
+    def look_at(self, system: System, name: str = "the system") -> None:
+        """Warn if a system (or one of a batch) has a charge or spin that is ignored, and was not warned of before."""
+        for condition in tuple(self.ignored):
+            values = [] if getattr(system, condition) is None else getattr(system, condition).tolist()
+            remarkable = next((value for value in values if value not in UNREMARKABLE[condition]), None)
+            if remarkable is not None:
+                self.ignored.remove(condition)
+                self.progress.warn(
+                    f"{name} has {condition} {remarkable:g}, which this {self.kind} potential ignores: its energies "
+                    f"and forces do not depend on the {condition}. Use a potential that does, or "
+                    f"remove info['{condition}']"
+                )
 
 
 def symbols(numbers: Iterable[int]) -> str:

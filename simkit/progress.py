@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,8 @@ from typing import Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from simkit.errors import SimkitWarning
 
 
 @runtime_checkable
@@ -33,6 +36,10 @@ class Progress(ABC):
     def say(self, text: str) -> None:
         """Print a line above the bars."""
 
+    def warn(self, text: str) -> None:
+        """Tell people that something may not be what they meant; where nothing is shown, by a Python warning."""
+        self.say(f"warning: {text}")
+
 
 class Silent(Progress):
     """Shows nothing."""
@@ -44,6 +51,10 @@ class Silent(Progress):
 
     def say(self, text: str) -> None:
         """Drop the text."""
+
+    def warn(self, text: str) -> None:
+        """Warn in Python's way."""
+        warnings.warn(text, SimkitWarning, stacklevel=3)
 
 
 class _NoTask:

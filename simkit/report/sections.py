@@ -63,7 +63,8 @@ def train_section(result: Result) -> str:
         for name, label in CURVES
         if f"validation_{name}" in table and np.isfinite(table[f"validation_{name}"]).any()
     ]
-    architecture = result.record["settings"]["architecture"]["kind"]
+    settings = result.record["settings"]["architecture"]
+    architecture = settings.get("potential", settings["kind"])
     text = (
         f"A {architecture.upper() if len(architecture) <= 4 else architecture} potential with {summary['parameters']} "
         f"parameters for {summary['elements']}, trained on {summary['training_frames']} frames for {summary['epochs']} "

@@ -18,7 +18,7 @@ from simkit.datasets.base import Dataset, Frame, collate
 from simkit.errors import DataError, UnsupportedElementError
 from simkit.evaluation import evaluate
 from simkit.files import atomic_path, file_hash, write_json
-from simkit.potential import Potential, require_elements
+from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.progress import Progress, Silent
 from simkit.tasks.data import open_data
 from simkit.tasks.models import grouped_by_atoms, open_model
@@ -113,7 +113,8 @@ def compare(potential: Potential, dataset: Dataset, batch_atoms: int, progress: 
     """Evaluate a potential on every frame of a dataset."""
     parts: list[tuple[ndarray, ...]] = []
     names: list[str] = []
-    frames = (_checked(potential, dataset[index]) for index in range(len(dataset)))
+    ignored = IgnoredConditions(potential, progress)
+    frames = (_checked(potential, dataset[index], ignored) for index in range(len(dataset)))
     with progress.task("evaluate", len(dataset)) as task:
         for group in grouped_by_atoms(frames, lambda frame: frame.system.n_atoms, batch_atoms):
             names += [frame.name for frame in group]
@@ -123,11 +124,12 @@ def compare(potential: Potential, dataset: Dataset, batch_atoms: int, progress: 
     return Parity(names, counts, numbers, energy, forces, stress)
 
 
-def _checked(potential: Potential, frame: Frame) -> Frame:
+def _checked(potential: Potential, frame: Frame, ignored: IgnoredConditions) -> Frame:
     try:
         require_elements(potential, frame.system)
     except UnsupportedElementError as error:
         raise UnsupportedElementError(f"{frame.name}: {error}") from error
+    ignored.look_at(frame.system, frame.name)
     return frame
 
 

@@ -17,6 +17,7 @@ from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import frame_name, read_frames
 from simkit.tasks.labellers import label_frame, make_labeller
+from simkit.tasks.settings import LABELLER
 
 COLUMNS = (
     "time_fs", "model_energy_ev", "reference_energy_ev", "energy_error_mev_per_atom",
@@ -28,7 +29,7 @@ def check_file(
     trajectory: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    labeller: str = "gfn2-xtb",
+    labeller: str = LABELLER,
     every: int = 1,
     device: str = "cpu",
     dtype: str | None = None,

@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,10 @@ from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent
 from simkit.tasks.frames import count_frames, extxyz_text, frame_name, read_frames, write_frames
 from simkit.tasks.labellers import Labeller, isolated_atoms, label_frame, make_labeller
-from simkit.tasks.sampling import Sampling, Trajectory, relaxed_start
+from simkit.tasks.sampling import Trajectory, relaxed_start
+from simkit.tasks.settings import LABELLER, Counts, Sampling
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Numbers of frames for training, validation and test."""
-
-    train: int = 500
-    valid: int = 50
-    test: int = 100
 
 
 def label(
@@ -38,7 +29,7 @@ def label(
     *,
     molecule: str | None = None,
     structure: str | os.PathLike[str] | None = None,
-    labeller: str = "gfn2-xtb",
+    labeller: str = LABELLER,
     counts: Counts | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
@@ -100,7 +91,7 @@ def label_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    labeller: str = "gfn2-xtb",
+    labeller: str = LABELLER,
     device: str = "cpu",
     dtype: str | None = None,
     progress: Progress | None = None,
@@ -143,7 +134,7 @@ def split_labelled(
     folder: str | os.PathLike[str],
     *,
     counts: Counts,
-    labeller: str = "gfn2-xtb",
+    labeller: str = LABELLER,
     seed: int = 0,
     device: str = "cpu",
     dtype: str | None = None,

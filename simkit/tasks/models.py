@@ -10,7 +10,7 @@ from ase import Atoms
 
 from simkit.calculator import Calculator
 from simkit.errors import InvalidSystemError, SimkitError
-from simkit.potential import Potential, require_elements
+from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.potentials.model_file import load_model
 from simkit.system import System
 from simkit.tasks.frames import naming
@@ -37,8 +37,8 @@ def model_calculator(
     return Calculator(path, device=device, dtype=dtype, head=head)
 
 
-def require_usable(potential: Potential, atoms: Atoms, name: str) -> None:
-    """Check a structure without evaluating it: atoms, elements, positions and cell.
+def require_usable(potential: Potential, atoms: Atoms, name: str, ignored: IgnoredConditions | None = None) -> None:
+    """Check a structure without evaluating it: atoms, elements, positions and cell, and what would be ignored of it.
 
     Raises:
         UnsupportedElementError, InvalidSystemError: naming the structure.
@@ -46,7 +46,10 @@ def require_usable(potential: Potential, atoms: Atoms, name: str) -> None:
     with naming(name):
         if len(atoms) == 0:
             raise InvalidSystemError("expected at least one atom, found none")
-        require_elements(potential, System.from_ase(atoms))
+        system = System.from_ase(atoms)
+        require_elements(potential, system)
+    if ignored is not None:
+        ignored.look_at(system, name)
 
 
 def grouped_by_atoms(items: Iterable[T], count: Callable[[T], int], budget: int) -> Iterator[list[T]]:

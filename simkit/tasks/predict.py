@@ -16,7 +16,7 @@ from simkit.evaluation import evaluate
 from simkit.files import atomic_path, file_hash
 from simkit.graph import require_separated
 from simkit.neighbours import Neighbours, build_neighbours
-from simkit.potential import Potential
+from simkit.potential import IgnoredConditions, Potential
 from simkit.progress import Progress, Silent, Task
 from simkit.system import System
 from simkit.tasks.frames import (
@@ -68,13 +68,13 @@ def predict_file(
         UnsupportedElementError: naming the first frame with an element that the model was not made for.
         InvalidSystemError: naming the frame that is malformed.
     """
-    path = require_extxyz(target)
+    path, progress = require_extxyz(target), progress or Silent()
     potential = open_model(model, device=device, dtype=dtype, head=head)
     total = count_frames(source)
     start = time.perf_counter()
-    with (progress or Silent()).task("predict", total) as task, atomic_path(path) as temporary:
+    with progress.task("predict", total) as task, atomic_path(path) as temporary:
         counter = _Counter(task)
-        write_frames(temporary, counter.counted(predicted(potential, source, batch_atoms)))
+        write_frames(temporary, counter.counted(predicted(potential, source, batch_atoms, progress)))
     seconds = time.perf_counter() - start
     return {
         "frames": counter.frames,
@@ -87,22 +87,27 @@ def predict_file(
     }
 
 
-def predicted(potential: Potential, source: str | os.PathLike[str], batch_atoms: int) -> Iterator[Atoms]:
+def predicted(
+    potential: Potential, source: str | os.PathLike[str], batch_atoms: int, progress: Progress
+) -> Iterator[Atoms]:
     """The frames of a file with predictions as results, one after the other."""
     named = ((frame_name(source, index, atoms), atoms) for index, atoms in enumerate(read_frames(source)))
+    ignored = IgnoredConditions(potential, progress)
     for group in grouped_by_atoms(named, lambda pair: len(pair[1]), batch_atoms):
         names = [name for name, _ in group]
-        yield from predict_batch(potential, [atoms for _, atoms in group], names)
+        yield from predict_batch(potential, [atoms for _, atoms in group], names, ignored)
 
 
-def predict_batch(potential: Potential, frames: list[Atoms], names: list[str]) -> list[Atoms]:
+def predict_batch(
+    potential: Potential, frames: list[Atoms], names: list[str], ignored: IgnoredConditions | None = None
+) -> list[Atoms]:
     """Give frames the predicted results, evaluated as one batch; changes the frames.
 
     Raises:
         UnsupportedElementError, InvalidSystemError: naming the frame.
     """
     for name, atoms in zip(names, frames, strict=True):
-        require_usable(potential, atoms, name)
+        require_usable(potential, atoms, name, ignored)
     system = System.from_ase(frames, dtype=potential.dtype, device=potential.device)
     neighbours = build_neighbours(system, potential.cutoff)
     _check_distances(system, neighbours, names)

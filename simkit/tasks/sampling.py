@@ -16,26 +16,7 @@ from simkit.progress import Progress
 from simkit.tasks.frames import attach, read_frame, read_frames, write_frames
 from simkit.tasks.labellers import Labeller, label_frame
 from simkit.tasks.propagation import propagate
-from simkit.tasks.settings import Dynamics
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How frames are sampled.
-
-    Attributes:
-        temperatures: in K; the frames are shared out evenly among them.
-        timestep: in fs.
-        spacing: time steps between frames that are kept.
-        equilibration: time steps before the first one.
-        friction: of Langevin dynamics, in 1/fs.
-    """
-
-    temperatures: tuple[float, ...] = (300.0,)
-    timestep: float = 1.0
-    spacing: int = 20
-    equilibration: int = 200
-    friction: float = 0.02
+from simkit.tasks.settings import Dynamics, Sampling
 
 
 def relaxed_start(

@@ -1,4 +1,4 @@
-"""Settings of dynamics and relaxations, with the defaults of Python, workflow files and command line alike."""
+"""Settings of tasks, with the defaults of Python, workflow files and command line alike."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Precision = Literal["float32", "float64"]
 PRECISION: Precision = "float64"
 """Of dynamics and relaxations, which rounding errors of float32 disturb: drift of the energy, noise near minima."""
 
+
+LABELLER: LabellerName = "gfn2-xtb"
+"""The reference method."""
 
 BATCH_ATOMS = 512
 """Atoms that are evaluated together; enough to keep a few CPU cores or a small GPU busy."""
@@ -93,3 +96,31 @@ class Relaxation:
     max_steps: int = 500
     optimiser: OptimiserName = "BFGS"
     relax_cell: bool = False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of frames for training, validation and test."""
+
+    train: int = 500
+    valid: int = 50
+    test: int = 100
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How frames are sampled.
+
+    Attributes:
+        temperatures: in K; the frames are shared out evenly among them.
+        timestep: in fs.
+        spacing: time steps between frames that are kept.
+        equilibration: time steps before the first one.
+        friction: of Langevin dynamics, in 1/fs.
+    """
+
+    temperatures: tuple[float, ...] = (300.0,)
+    timestep: float = 1.0
+    spacing: int = 20
+    equilibration: int = 200
+    friction: float = 0.02

@@ -24,7 +24,7 @@ from simkit.progress import Progress, Silent
 from simkit.tasks.data import Parts, open_data, open_parts, without_other_labels
 from simkit.training.architectures import Architecture, MaceArchitecture, Normalisation, Pretrained
 from simkit.training.fine_tuning import pretrained_potential, with_replay
-from simkit.training.inspection import require_labels, say_what_is_wrong
+from simkit.training.inspection import require_labels, say_what_is_ignored, say_what_is_wrong
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReadingSettings, ReplaySettings, SplitSettings
@@ -92,6 +92,8 @@ def train_files(
     if int(os.environ.get("RANK", "0")) == 0:
         say_what_is_wrong(parts.training, {"validation": parts.validation, "test": parts.test}, progress)
     potential = _potential(architecture, facts, normalisation, parts, seed, device, progress)
+    if int(os.environ.get("RANK", "0")) == 0:
+        say_what_is_ignored(potential, parts.training, progress)
     frames = parts.training
     origin = _origin(parts, architecture, normalisation, given) | {
         "split": split.model_dump(mode="json"),

@@ -102,6 +102,24 @@ class PainnArchitecture(Settings):
         return self.model_dump(exclude={"kind"})
 
 
+class CustomArchitecture(Settings):
+    """A new potential of any class by its kind, such as one of your own that an installed package offers.
+
+    The class is made with ``cutoff``, ``arguments`` and, of what comes from the data, whatever its constructor has:
+    ``elements`` (atomic numbers), ``average_neighbours``, ``reference_energies`` (E0 in eV of the elements, in a list
+    of lists: one for each level of theory), ``scale`` and ``shift`` (eV). Arguments that are given win.
+    """
+
+    kind: Literal["custom"] = "custom"
+    potential: str = Field(description="kind of the class, see simkit.potentials.catalogue")
+    cutoff: PositiveFloat = Field(default=5.0, description="length of the longest edge, in Å")
+    arguments: dict[str, Any] = Field(default={}, description="other arguments of the class")
+
+    def config(self) -> dict[str, Any]:
+        """Arguments of the class that do not come from the data."""
+        return {"cutoff": self.cutoff, **self.arguments}
+
+
 class Pretrained(Settings):
     """A potential from a model file, own or of mace-torch, to be trained further (fine-tuning).
 
@@ -118,7 +136,7 @@ class Pretrained(Settings):
     reference_energies: Literal["keep", "refit"] = "refit"
 
 
-NewArchitecture = MaceArchitecture | PainnArchitecture
+NewArchitecture = MaceArchitecture | PainnArchitecture | CustomArchitecture
 """Settings of potentials that start from random weights."""
 
 Architecture = Annotated[NewArchitecture | Pretrained, Field(discriminator="kind")]

@@ -19,11 +19,11 @@ from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
 from simkit.potential import Potential, symbols
 from simkit.potentials.elements import ReferenceEnergies
-from simkit.potentials.mace import MACE, with_elements
+from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import load_model
-from simkit.potentials.one_head import OneHead
 from simkit.progress import Progress, Silent
 from simkit.training.architectures import Pretrained
+from simkit.training.elements import can_change_elements, with_other_elements
 
 
 class ForReplay(Dataset):
@@ -108,29 +108,17 @@ def _with_elements(potential: Potential, settings: Pretrained, elements: Sequenc
     missing = set(elements) - own
     if settings.elements == "keep":
         if missing:
-            raise SimkitError(
-                f"the model supports {symbols(own)}, the training data also contain {symbols(missing)}: "
+            remedy = (
                 "say elements: add, or elements: data, to give it these"
+                if can_change_elements(potential)
+                else f"a {potential.kind} potential cannot be given others; remove these frames, or train a new one"
+            )
+            raise SimkitError(
+                f"the model supports {symbols(own)}, the training data also contain {symbols(missing)}: {remedy}"
             )
         return potential
     wanted = sorted(own | set(elements)) if settings.elements == "add" else sorted(elements)
-    if set(wanted) == own:
-        return potential
-    if isinstance(potential, OneHead) and isinstance(potential.potential, MACE):
-        return OneHead(_mace_with_elements(potential.potential, wanted), potential.head)
-    if not isinstance(potential, MACE):
-        raise SimkitError(
-            f"expected a mace model to change the elements of, found {potential.kind}: say elements: keep"
-        )
-    return _mace_with_elements(potential, wanted)
-
-
-def _mace_with_elements(model: MACE, elements: Sequence[int]) -> MACE:
-    """The model for other elements; the reference energies of new ones are zero."""
-    known = model.capabilities.elements
-    rows = model.reference_energies.values.tolist()
-    energies = [[row[known.index(number)] if number in known else 0.0 for number in elements] for row in rows]
-    return with_elements(model, elements, energies)
+    return potential if set(wanted) == own else with_other_elements(potential, wanted)
 
 
 def refit_reference_energies(

@@ -9,6 +9,7 @@ from simkit.datasets.base import Dataset, Frame
 from simkit.datasets.combine import Subset
 from simkit.datasets.statistics import Statistics
 from simkit.errors import DataError
+from simkit.potential import IgnoredConditions, Potential
 from simkit.progress import Progress
 from simkit.training.sources import CONCERN_READING, HOW_TO_READ
 
@@ -30,6 +31,13 @@ def require_labels(statistics: Statistics, cutoff: float | None) -> None:
             f"no atom has a neighbour within the cutoff of {cutoff:g} Å: expected positions in Å; increase the cutoff "
             "or convert the positions"
         )
+
+
+def say_what_is_ignored(potential: Potential, training: Dataset, progress: Progress) -> None:
+    """Warn if frames have charges or spins that the potential will not learn from, judged from a sample."""
+    ignored = IgnoredConditions(potential, progress)
+    for frame in sample(training):
+        ignored.look_at(frame.system, frame.name)
 
 
 def say_what_is_wrong(training: Dataset, others: dict[str, Dataset | None], progress: Progress) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
+from typing import Any
+
 import torch
 
 from simkit.datasets.statistics import Statistics
 from simkit.errors import DataError
 from simkit.potential import Potential
-from simkit.potentials.catalogue import build
+from simkit.potentials.catalogue import build, potential_class
 from simkit.potentials.default_dtype import default_dtype
-from simkit.training.architectures import NewArchitecture, Normalisation
+from simkit.training.architectures import CustomArchitecture, NewArchitecture, Normalisation
 
 
 def new_potential(
@@ -28,17 +31,26 @@ def new_potential(
         SimkitError: arguments that the architecture refuses.
     """
     elements = [number for number in statistics.elements if statistics.element_counts[number]]
-    config = {
-        **architecture.config(),
+    kind = architecture.potential if isinstance(architecture, CustomArchitecture) else architecture.kind
+    from_data = {
         "elements": elements,
         "average_neighbours": max(statistics.average_neighbours or 0.0, 1.0),
         "reference_energies": [[statistics.reference_energies[number] for number in elements]],
         "scale": _scale(statistics, normalisation),
         "shift": _shift(statistics, normalisation),
     }
+    config = {**_accepted(kind, from_data), **architecture.config()}
     with default_dtype(torch.float64):  # constants keep all their digits
         torch.manual_seed(seed)
-        return build({"kind": architecture.kind, "config": config})
+        return build({"kind": kind, "config": config})
+
+
+def _accepted(kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the constructor of a kind has."""
+    parameters = signature(potential_class(kind)).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
 
 
 def _scale(statistics: Statistics, normalisation: Normalisation) -> float:

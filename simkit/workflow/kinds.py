@@ -17,7 +17,7 @@ KINDS: Kinds = {
     "predict": "simkit.workflow.steps.predict:Predict",
     "relax": "simkit.workflow.steps.relax:Relax",
     "md": "simkit.workflow.steps.md:MolecularDynamics",
-    "report": "simkit.workflow.steps.report:Report",
+    "report": "simkit.workflow.steps.report:WriteReport",
 }
 
 

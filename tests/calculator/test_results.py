@@ -16,7 +16,7 @@ from ase.calculators.lj import LennardJones as AseLennardJones
 from ase.db import connect
 
 from simkit.calculator import Calculator
-from simkit.errors import InvalidSystemError, SimkitError, UnsupportedElementError
+from simkit.errors import InvalidSystemError, SimkitError, SimkitWarning, UnsupportedElementError
 from simkit.graph import Graph
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.potentials.lennard_jones import LennardJones
@@ -30,7 +30,7 @@ class Direct(Potential):
     kind = "direct"
 
     def __init__(self) -> None:
-        super().__init__(Capabilities(3.0, 3.0, conservative=False))
+        super().__init__(Capabilities(3.0, 3.0, conservative=False, conditions=("charge",)))
         self.calls = 0
 
     def forward(self, graph: Graph) -> AtomicOutput:
@@ -110,6 +110,15 @@ def test_charge_in_info_counts_as_a_change() -> None:
     assert atoms.get_potential_energy() == 3
     del atoms.info["charge"]
     assert atoms.get_potential_energy() == 1
+
+
+def test_charge_and_spin_that_are_ignored_are_said_once(silicon: Atoms, recwarn: pytest.WarningsRecorder) -> None:
+    silicon.info |= {"charge": 1, "spin": 1}
+    with pytest.warns(SimkitWarning, match="has charge 1, which this stillinger-weber potential ignores"):
+        silicon.get_potential_energy()
+    silicon.rattle(0.01)
+    silicon.get_potential_energy()
+    assert not recwarn.list
 
 
 def test_neighbour_list_is_reused(silicon: Atoms) -> None:

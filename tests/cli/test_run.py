@@ -121,4 +121,4 @@ def test_info_of_results(simkit, flow):
 def test_schemas_are_json(simkit):
     assert "executor" in simkit("schema", "machine").stdout
     schema = json.loads(simkit("schema").stdout)
-    assert {"Train", "Report"} <= set(schema["$defs"])
+    assert {"Train", "WriteReport"} <= set(schema["$defs"])

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from ase import Atoms
 
-from simkit.errors import UnsupportedElementError
-from simkit.potential import ALL_ELEMENTS, STANDARD_OUTPUTS, AtomicOutput, Potential, require_elements, symbols
+from simkit.errors import SimkitWarning, UnsupportedElementError
+from simkit.potential import (
+    ALL_ELEMENTS,
+    STANDARD_OUTPUTS,
+    AtomicOutput,
+    IgnoredConditions,
+    Potential,
+    require_elements,
+    symbols,
+)
+from simkit.potentials.element_shift import ElementShift
 from simkit.potentials.elements import ElementIndex, ReferenceEnergies
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.painn import PaiNN
+from simkit.potentials.sum import Sum
+from simkit.progress import Silent, Terminal
+from simkit.system import System
 from tests.conformance.systems import make_system
 
 
@@ -68,3 +82,46 @@ def test_standard_outputs_have_units() -> None:
 
 def test_atomic_output_has_no_features_by_default() -> None:
     assert AtomicOutput(torch.zeros(2))[1:] == (None, None)
+
+
+class Conditional(LennardJones):
+    """One that says that its energies depend on the charge."""
+
+    kind = "conditional"
+
+    def __init__(self) -> None:
+        super().__init__(0.01, 3.0, 6.0)
+        self.capabilities = replace(self.capabilities, conditions=("charge",))
+
+
+def charged(charge: float, spin: float) -> System:
+    atom = Atoms("Ar")
+    atom.info |= {"charge": charge, "spin": spin}
+    return System.from_ase([Atoms("Ar"), atom])
+
+
+def test_charge_and_spin_that_are_ignored_are_said_once() -> None:
+    said: list[str] = []
+
+    class Listening(Terminal):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    ignored = IgnoredConditions(LennardJones(0.01, 3.0, 6.0), Listening())
+    for system in (charged(0, 1), charged(0, 0), charged(-1, 1), charged(2, 1), charged(1, 2), charged(1, 3)):
+        ignored.look_at(system, "a.xyz:4")
+    assert len(said) == 2
+    assert said[0].startswith("warning: a.xyz:4 has charge -1, which this lennard-jones potential ignores")
+    assert "spin 2" in said[1]
+
+
+def test_conditions_of_a_part_are_those_of_the_whole() -> None:
+    for potential in (
+        Sum(LennardJones(0.01, 3.0, 6.0), Conditional()),
+        ElementShift(Conditional(), {"Ar": 1.0}),
+    ):
+        assert potential.capabilities.conditions == ("charge",)
+        ignored = IgnoredConditions(potential, Silent())
+        ignored.look_at(charged(1, 1))
+        with pytest.warns(SimkitWarning, match=f"the system has spin 3, which this {potential.kind} potential ignores"):
+            ignored.look_at(charged(1, 3))

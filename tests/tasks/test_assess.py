@@ -7,7 +7,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 import simkit
-from simkit.errors import DataError, UnsupportedElementError
+from simkit.errors import DataError, SimkitWarning, UnsupportedElementError
 from simkit.tasks.assess import assess_file, read_parity
 
 
@@ -83,3 +83,12 @@ def test_an_unknown_element_names_the_frame(tmp_path, argon_model, crystal):
     write(tmp_path / "data.xyz", [labelled(crystal, argon_model), strange])
     with pytest.raises(UnsupportedElementError, match=r"data\.xyz.*1.*contains Xe"):
         assess_file(argon_model, tmp_path / "data.xyz")
+
+
+def test_a_spin_that_the_model_ignores_is_said_once(tmp_path, argon_model, crystal):
+    frame = labelled(crystal, argon_model)
+    frame.info["spin"] = 3
+    write(tmp_path / "data.xyz", [frame, frame])
+    with pytest.warns(SimkitWarning, match="data.xyz:0 has spin 3, which this lennard-jones potential ignores") as said:
+        assess_file(argon_model, tmp_path / "data.xyz")
+    assert len(said) == 1

@@ -6,7 +6,7 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 
 import simkit
-from simkit.errors import DataError, InvalidSystemError, UnsupportedElementError
+from simkit.errors import DataError, InvalidSystemError, SimkitWarning, UnsupportedElementError
 from simkit.tasks.predict import predict_file
 
 
@@ -107,3 +107,12 @@ def test_a_file_with_a_wrong_number_of_atoms_is_refused(tmp_path, argon_model, t
     with pytest.raises((DataError, InvalidSystemError), match=message):
         predict_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz")
     assert [path.name for path in tmp_path.glob("*out*")] == []
+
+
+def test_a_charge_that_the_model_ignores_is_said_once(tmp_path, argon_model, crystal, cluster):
+    cluster.info["charge"] = -1
+    write(tmp_path / "in.xyz", [crystal, cluster, cluster])
+    with pytest.warns(SimkitWarning, match=r"in.xyz, frame 1 \(Ar13\) has charge -1, which this lennard") as said:
+        predict_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz")
+    assert len(said) == 1
+    assert read(tmp_path / "out.xyz", 1).info["charge"] == -1

@@ -1,6 +1,6 @@
 """Fine-tuning: reference energies, elements, levels of theory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,14 +157,18 @@ def test_elements_that_the_model_lacks_are_named(tmp_path: Path) -> None:
 
 
 def test_elements_of_another_architecture_cannot_change(tmp_path: Path) -> None:
-    save_model(tmp_path / "a.simkit", two_elements())
-    with pytest.raises(SimkitError, match="expected a mace model to change the elements of, found painn"):
+    save_model(tmp_path / "a.simkit", LennardJones(0.2, 2.4, 5.0, elements=(10, 18)))
+    with pytest.raises(SimkitError, match="expected a mace or painn model to change the elements of, found lennard-j"):
         pretrained_potential(Pretrained(model="", elements="data"), tmp_path / "a.simkit", [18], clusters(2))
+    with pytest.raises(SimkitError, match="contain Kr: a lennard-jones potential cannot be given others"):
+        pretrained_potential(Pretrained(model=""), tmp_path / "a.simkit", [18, 36], clusters(2))
 
 
-@pytest.mark.parametrize("head", [None, "a"])
-def test_added_elements_get_the_reference_energies_that_the_data_ask_for(tmp_path: Path, head: str | None) -> None:
-    path, potential = tmp_path / "a.simkit", two_heads()
+@pytest.mark.parametrize(("make", "head"), [(two_heads, None), (two_heads, "a"), (two_elements, None)])
+def test_added_elements_get_the_reference_energies_that_the_data_ask_for(
+    tmp_path: Path, make: Callable[[], Potential], head: str | None
+) -> None:
+    path, potential = tmp_path / "a.simkit", make()
     save_model(path, potential)
     chosen: Potential = potential if head is None else OneHead(potential, head)
     known = labelled_by(chosen, {10: 0.0, 18: 0.0})
@@ -194,13 +198,14 @@ def with_krypton(frame: Frame) -> Frame:
     return replace(frame, system=replace(frame.system, numbers=numbers), labels=labels)
 
 
-def test_a_model_of_the_elements_of_the_data_alone(tmp_path: Path) -> None:
-    save_model(tmp_path / "a.simkit", two_heads())
+@pytest.mark.parametrize("make", [two_heads, two_elements])
+def test_a_model_of_the_elements_of_the_data_alone(tmp_path: Path, make: Callable[[], Potential]) -> None:
+    save_model(tmp_path / "a.simkit", make())
     pretrained = Pretrained(model="", elements="data", reference_energies="keep")
     smaller = pretrained_potential(pretrained, tmp_path / "a.simkit", [18], clusters(2))
     assert smaller.capabilities.elements == (18,)
     system = clusters(1)[0].system
-    torch.testing.assert_close(evaluate(smaller, system).energy, evaluate(two_heads(), system).energy)
+    torch.testing.assert_close(evaluate(smaller, system).energy, evaluate(make(), system).energy)
 
 
 def test_replayed_frames_have_their_head_and_weight() -> None:

@@ -10,8 +10,8 @@ from simkit.datasets.combine import MemoryDataset, Subset
 from simkit.datasets.statistics import compute_statistics
 from simkit.errors import DataError
 from simkit.progress import Silent
-from simkit.training.inspection import require_labels, say_what_is_wrong
-from tests.training.examples import clusters, labelled, without
+from simkit.training.inspection import require_labels, say_what_is_ignored, say_what_is_wrong
+from tests.training.examples import clusters, guess, labelled, without
 
 
 class Listening(Silent):
@@ -21,6 +21,9 @@ class Listening(Silent):
         self.said: list[str] = []
 
     def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
         self.said.append(text)
 
 
@@ -56,6 +59,17 @@ def test_test_frames_among_the_training_frames_are_counted() -> None:
     text = said(Subset(frames, list(range(10))), validation=Subset(frames, [10, 11]), test=Subset(frames, [3, 4, 11]))
     assert "2 of 3 test frames are training frames too" in text
     assert "validation" not in text
+
+
+def test_charges_that_no_potential_learns_are_said() -> None:
+    charged = [
+        replace(frame, system=replace(frame.system, charge=torch.tensor([float(index > 2)])))
+        for index, frame in enumerate(clusters(6).frames)
+    ]
+    progress = Listening()
+    say_what_is_ignored(guess(), MemoryDataset(charged), progress)
+    assert len(progress.said) == 1
+    assert "clusters:3 has charge 1, which this lennard-jones potential ignores" in progress.said[0]
 
 
 def test_data_that_teach_nothing_are_refused() -> None:

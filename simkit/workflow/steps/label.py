@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from simkit.tasks.settings import LabellerName
+from simkit.tasks.settings import LABELLER, Counts, LabellerName, Sampling
 from simkit.workflow.step import Context, Input, Step
+from simkit.workflow.steps.md import ASE, INTEGRATORS
 
 
 class Label(Step):
@@ -28,16 +29,16 @@ class Label(Step):
     molecule: str | None = Field(None, description="Name for ase.build.molecule, e.g. CH3CH2OH, to sample.")
     structure: Input | None = Field(None, description="File with the structure to sample.")
     frames: Input | None = Field(None, description="File with frames to label instead.")
-    labeller: LabellerName = Field("gfn2-xtb", description="Reference method.")
+    labeller: LabellerName = Field(LABELLER, description="Reference method.")
     labeller_model: Input | None = Field(None, description="Model file that labels instead.")
-    train: PositiveInt = Field(500, description="Frames for training.")
-    valid: PositiveInt = Field(50, description="Frames that choose the best epoch.")
-    test: PositiveInt = Field(100, description="Frames for the final errors, from separate trajectories.")
-    temperatures: tuple[PositiveFloat, ...] = Field((300.0,), min_length=1, description="Sampled, in K.")
-    timestep: PositiveFloat = Field(1.0, description="In fs.")
-    spacing: PositiveInt = Field(20, description="Time steps between frames.")
-    equilibration: NonNegativeInt = Field(200, description="Time steps before the first frame.")
-    friction: PositiveFloat = Field(0.02, description="Of Langevin dynamics, in 1/fs.")
+    train: PositiveInt = Field(Counts.train, description="Frames for training.")
+    valid: PositiveInt = Field(Counts.valid, description="Frames that choose the best epoch.")
+    test: PositiveInt = Field(Counts.test, description="Frames for the final errors, from separate trajectories.")
+    temperatures: tuple[PositiveFloat, ...] = Field(Sampling.temperatures, min_length=1, description="Sampled, in K.")
+    timestep: PositiveFloat = Field(Sampling.timestep, description="In fs.")
+    spacing: PositiveInt = Field(Sampling.spacing, description="Time steps between frames.")
+    equilibration: NonNegativeInt = Field(Sampling.equilibration, description="Time steps before the first frame.")
+    friction: PositiveFloat = Field(Sampling.friction, description="Of Langevin dynamics, in 1/fs.")
 
     @model_validator(mode="after")
     def _one_source(self) -> Label:
@@ -50,7 +51,7 @@ class Label(Step):
 
     def run(self, context: Context) -> dict[str, Any]:
         """Sample and label, or go on with it."""
-        from simkit.tasks.label import Counts, Sampling, label, split_labelled
+        from simkit.tasks.label import label, split_labelled
 
         method = self.labeller if self.labeller_model is None else str(context.path(self.labeller_model))
         counts = Counts(self.train, self.valid, self.test)
@@ -70,3 +71,7 @@ class Label(Step):
             device=context.device,
             progress=context.progress,
         )
+
+    def citations(self) -> tuple[str, ...]:
+        """ASE and the integrator that samples; the summary has those of the reference method."""
+        return (ASE,) if self.frames is not None else (ASE, INTEGRATORS["langevin"])

@@ -9,7 +9,7 @@ from pydantic import Field
 from simkit.workflow.step import Context, Input, Step
 
 
-class Report(Step):
+class WriteReport(Step):
     """Collect the results of other steps into one web page; see :func:`simkit.report.build.build_report`."""
 
     produces: ClassVar[tuple[str, ...]] = ("report.html",)

@@ -69,3 +69,9 @@ class Train(Step):
             device=context.device,
             progress=context.progress,
         )
+
+    def citations(self) -> tuple[str, ...]:
+        """The architecture and the methods of the training; the summary has those of a pretrained model."""
+        from simkit.training.citations import architecture_citations, training_citations
+
+        return (*architecture_citations(self.architecture), *training_citations(self.training))
