@@ -6,12 +6,13 @@ import math
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import hardtanh
 
 
 def quintic_switch(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
     """``1 - 10t³ + 15t⁴ - 6t⁵`` with ``t = (r - start)/(end - start)`` in [0, 1]: twice continuously differentiable."""
-    t = ((r - start) / (end - start)).clamp(0, 1)
-    return 1 - t**3 * (10 - 15 * t + 6 * t**2)
+    t = hardtanh((r - start) * (1 / (end - start)), 0.0, 1.0)  # clamp, whose derivative takes several times longer
+    return 1 - t * t * t * (10 - t * (15 - 6 * t))
 
 
 def polynomial_envelope(r: Float[Tensor, " edges"], cutoff: float, p: int) -> Float[Tensor, " edges"]:

@@ -47,11 +47,12 @@ class LennardJones(Potential):
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Half of every pair's energy goes to either atom."""
-        r2 = graph.vectors.square().sum(1)
-        ratio6 = (self.sigma**2 / r2) ** 3
-        pair = 4 * self.epsilon * (ratio6**2 - ratio6) * quintic_switch(r2.sqrt(), self.switch_on, self.cutoff)
-        energies = pair.new_zeros(graph.system.n_atoms).index_add(0, graph.centre, 0.5 * pair)
-        return AtomicOutput(energies)
+        r = torch.linalg.vector_norm(graph.vectors, dim=1)
+        ratio2 = (self.sigma / r).square()
+        ratio6 = ratio2 * ratio2 * ratio2
+        pair = ratio6 * (ratio6 - 1) * quintic_switch(r, self.switch_on, self.cutoff)
+        sums = pair.new_zeros(graph.system.n_atoms).index_add(0, graph.centre, pair)
+        return AtomicOutput(2 * self.epsilon * sums)
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments."""

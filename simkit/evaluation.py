@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from simkit.errors import SimkitError
-from simkit.graph import make_graph
+from simkit.graph import Graph, make_graph
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Potential, require_elements
 from simkit.system import System
@@ -82,21 +82,19 @@ def evaluate(
     _check_request(potential, system, neighbours, outputs)
     if neighbours is None:
         neighbours = build_neighbours(system, potential.cutoff)
-    direct = not potential.capabilities.conservative
-    need_forces = "forces" in outputs and not direct
-    need_strain = "virial" in outputs or "stress" in outputs
+    conservative = potential.capabilities.conservative
+    need_forces = "forces" in outputs and conservative
+    need_virial = "virial" in outputs or "stress" in outputs
     wanted = torch.is_grad_enabled() and create_graph
-    with torch.set_grad_enabled(wanted or need_forces or need_strain):
-        positions = system.positions
-        if need_forces and not (wanted and positions.requires_grad):
-            positions = positions.detach().requires_grad_()
-        strain = torch.zeros_like(system.cell).requires_grad_(need_strain)
-        output = _strained_output(potential, system, neighbours, positions, strain if need_strain else None)
+    with torch.set_grad_enabled(wanted or need_forces or need_virial):
+        graph = _graph(potential, system, neighbours, wanted, need_forces or need_virial)
+        output = potential(graph)
         energy = total_energy(output, system)
-        variables = [v for v, needed in ((positions, need_forces), (strain, need_strain)) if needed]
-        gradients = _gradients(energy, variables, create_graph)
-    forces = output.forces if direct else (-gradients[0] if need_forces else None)
-    virial = -gradients[-1] if need_strain else None
+        forces, virial = output.forces, None
+        if need_forces or need_virial:
+            gradients = _gradients(energy, graph, create_graph)
+            forces = _forces(graph, *gradients) if need_forces else forces
+            virial = _virial(graph, *gradients) if need_virial else None
     prediction = Prediction(
         energy=energy,
         energies=output.energies if "energies" in outputs else None,
@@ -106,6 +104,76 @@ def evaluate(
         features=output.features if "features" in outputs else None,
     )
     return prediction if create_graph else prediction.detach()
+
+
+def _graph(potential: Potential, system: System, neighbours: Neighbours, wanted: bool, differentiated: bool) -> Graph:
+    """The graph whose vectors, positions and cell are independent variables.
+
+    They stay attached to positions and cells that require gradients, if the graph of the results is ``wanted``.
+    """
+    positions, cell = system.positions, system.cell
+    if wanted and (positions.requires_grad or cell.requires_grad):
+        graph = make_graph(system, neighbours)
+    else:
+        positions, cell = positions.detach(), cell.detach()
+        with torch.no_grad():
+            graph = make_graph(system, neighbours, neighbours.known_offsets(system))
+    if not torch.compiler.is_compiling():
+        graph = _seen_by(potential, graph, neighbours)
+    if not differentiated:
+        return replace(graph, system=replace(system, positions=positions, cell=cell))
+    return replace(
+        graph,
+        vectors=_variable(graph.vectors),
+        system=replace(system, positions=_variable(positions), cell=_variable(cell)),
+    )
+
+
+def _variable(values: Tensor) -> Tensor:
+    """The same values as a variable to differentiate by, attached to the graph that they have if they have one."""
+    return values.view_as(values) if values.requires_grad else values.detach().requires_grad_()
+
+
+def _seen_by(potential: Potential, graph: Graph, neighbours: Neighbours) -> Graph:
+    longer = neighbours.cutoff + neighbours.skin > potential.cutoff
+    return graph.within(potential.cutoff) if longer else graph
+
+
+def _gradients(energy: Tensor, graph: Graph, create_graph: bool) -> tuple[Tensor | None, ...]:
+    """Derivatives by vectors, positions and cells, None where the energy does not depend on them."""
+    if not energy.requires_grad:
+        return None, None, None
+    variables = (graph.vectors, graph.system.positions, graph.system.cell)
+    return torch.autograd.grad(energy.sum(), variables, create_graph=create_graph, allow_unused=True)
+
+
+def _forces(
+    graph: Graph, by_vectors: Tensor | None, by_positions: Tensor | None, by_cell: Tensor | None
+) -> Float[Tensor, "atoms 3"]:
+    """``-∂E/∂x``: a vector pulls its centre forwards and its neighbour backwards."""
+    zero = torch.zeros_like(graph.system.positions)
+    forces = zero if by_positions is None else -by_positions
+    if by_vectors is None:
+        return forces
+    return forces.index_add(0, graph.centre, by_vectors) - zero.index_add(0, graph.neighbour, by_vectors)
+
+
+def _virial(
+    graph: Graph, by_vectors: Tensor | None, by_positions: Tensor | None, by_cell: Tensor | None
+) -> Float[Tensor, "systems 3 3"]:
+    """``-∂E/∂ε``: all lengths, of vectors, positions and lattice vectors, grow by ``1 + ε``."""
+    system = graph.system
+    gradient = torch.zeros_like(system.cell)
+    if by_vectors is not None and system.n_systems == 1:
+        gradient = gradient + graph.vectors.mT @ by_vectors
+    elif by_vectors is not None:
+        products = graph.vectors[:, :, None] * by_vectors[:, None, :]
+        gradient = gradient.index_add(0, system.batch.index_select(0, graph.centre), products)
+    if by_positions is not None:
+        gradient = gradient.index_add(0, system.batch, system.positions[:, :, None] * by_positions[:, None, :])
+    if by_cell is not None:
+        gradient = gradient + system.cell.mT @ by_cell
+    return -0.5 * (gradient + gradient.mT)
 
 
 def _stress(virial: Tensor, system: System) -> Tensor:
@@ -127,7 +195,10 @@ def energy_function(
     """The pure function positions (Å) -> energy of each system (eV), for ``torch.func`` transformations."""
 
     def energy(positions: Float[Tensor, "atoms 3"]) -> Float[Tensor, " systems"]:
-        return total_energy(_strained_output(potential, system, neighbours, positions, None), system)
+        graph = make_graph(replace(system, positions=positions), neighbours)
+        if not torch.compiler.is_compiling():
+            graph = _seen_by(potential, graph, neighbours)
+        return total_energy(potential(graph), system)
 
     return energy
 
@@ -139,34 +210,13 @@ def hessian_vector_product(
     with torch.enable_grad():
         positions = system.positions.detach().requires_grad_()
         energy = energy_function(potential, system, neighbours)(positions)
-        (gradient,) = _gradients(energy, [positions], create_graph=True)
+        if not energy.requires_grad:
+            return torch.zeros_like(positions)
+        (gradient,) = torch.autograd.grad(energy.sum(), positions, create_graph=True, materialize_grads=True)
         if not gradient.requires_grad:
             return torch.zeros_like(positions)
         (product,) = torch.autograd.grad(gradient, positions, vector, materialize_grads=True)
     return product.detach()
-
-
-def _strained_output(
-    potential: Potential, system: System, neighbours: Neighbours, positions: Tensor, strain: Tensor | None
-) -> AtomicOutput:
-    cell = system.cell
-    if strain is not None:
-        symmetric = 0.5 * (strain + strain.mT)
-        positions = positions + torch.einsum("ai,aij->aj", positions, symmetric[system.batch])
-        cell = cell + cell @ symmetric
-    graph = make_graph(replace(system, positions=positions, cell=cell), neighbours)
-    if neighbours.cutoff + neighbours.skin > potential.cutoff and not torch.compiler.is_compiling():
-        graph = graph.within(potential.cutoff)
-    return potential(graph)
-
-
-def _gradients(energy: Tensor, variables: list[Tensor], create_graph: bool) -> tuple[Tensor, ...]:
-    """Derivatives of the total energy; zero where it does not depend on a variable (no pairs)."""
-    if not variables:
-        return ()
-    if not energy.requires_grad:
-        return tuple(torch.zeros_like(variable) for variable in variables)
-    return torch.autograd.grad(energy.sum(), variables, create_graph=create_graph, materialize_grads=True)
 
 
 def _check_request(potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]) -> None:

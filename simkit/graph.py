@@ -31,21 +31,25 @@ class Graph:
 
     def within(self, cutoff: float) -> Graph:
         """The graph without the edges that are not shorter than ``cutoff`` (Å)."""
-        kept = torch.nonzero(self.vectors.detach().square().sum(1) < cutoff**2)[:, 0]
+        kept = torch.nonzero(torch.linalg.vector_norm(self.vectors.detach(), dim=1) < cutoff)[:, 0]
         if kept.shape[0] == self.centre.shape[0]:
             return self
-        return replace(self, centre=self.centre[kept], neighbour=self.neighbour[kept], vectors=self.vectors[kept])
+        return replace(
+            self,
+            centre=self.centre.index_select(0, kept),
+            neighbour=self.neighbour.index_select(0, kept),
+            vectors=self.vectors.index_select(0, kept),
+        )
 
 
-def make_graph(system: System, neighbours: Neighbours) -> Graph:
-    """Edges with their vectors ``x[neighbour] - x[centre] + shift @ cell``, differentiable in positions and cell."""
+def make_graph(system: System, neighbours: Neighbours, offsets: Float[Tensor, "edges 3"] | None = None) -> Graph:
+    """Edges with their vectors ``x[neighbour] - x[centre] + shift @ cell``, differentiable in positions and cell.
+
+    ``offsets`` are ``shift @ cell`` where the caller knows them.
+    """
     centre, neighbour = neighbours.centre, neighbours.neighbour
-    lattice = system.lattice
-    if system.n_systems == 1:
-        offsets = neighbours.shift @ lattice[0]
-    else:
-        offsets = torch.einsum("ei,eij->ej", neighbours.shift, lattice[system.batch[centre]])
-    vectors = system.positions[neighbour] - system.positions[centre] + offsets
+    ends = system.positions.index_select(0, neighbour), system.positions.index_select(0, centre)
+    vectors = ends[0] - ends[1] + (neighbours.offsets(system) if offsets is None else offsets)
     return Graph(system, centre, neighbour, vectors)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simkit.system import concatenated_ranges
+from simkit.system import System, concatenated_ranges
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,29 @@ class Neighbours:
     shift: Float[Tensor, "edges 3"]
     cutoff: float
     skin: float = 0.0
+    _known: list[tuple[Tensor, Tensor]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def n_edges(self) -> int:
         """Number of pairs."""
         return self.centre.shape[0]
+
+    def offsets(self, system: System) -> Float[Tensor, "edges 3"]:
+        """``shift @ cell`` of each pair in Å, differentiable in the cell."""
+        lattice = system.lattice
+        if system.n_systems == 1:
+            return self.shift @ lattice[0]
+        first, second, third = lattice.index_select(0, system.batch.index_select(0, self.centre)).unbind(1)
+        n = self.shift[:, :, None]
+        return n[:, 0] * first + n[:, 1] * second + n[:, 2] * third
+
+    def known_offsets(self, system: System) -> Float[Tensor, "edges 3"]:
+        """:meth:`offsets`, remembered while the cells stay the same, and cut from the autograd graph."""
+        lattice = system.lattice.detach()
+        if not self._known or not torch.equal(self._known[0][0], lattice):
+            with torch.no_grad():
+                self._known[:] = [(lattice, self.offsets(system))]
+        return self._known[0][1]
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Neighbours:
         """The same pairs on another device and/or for coordinates of another floating-point type."""

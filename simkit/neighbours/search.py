@@ -11,7 +11,7 @@ from simkit.neighbours.cell_lists import search_cell_lists
 from simkit.neighbours.pairs import Neighbours, concatenate_neighbours, select_neighbours
 from simkit.system import System
 
-SMALL = {"cpu": 100, "cuda": 4000}
+SMALL = {"cpu": 30, "cuda": 4000}
 """Systems of at most so many atoms are searched by all pairs on the device, larger ones by cell lists on the CPU."""
 
 
