@@ -52,7 +52,7 @@ def test_steps_have_the_settings_and_defaults_of_their_functions(step: type[Step
     assert set(of_function) == set(of_step) - {"structures"}
     optional = [name for name, field in step.model_fields.items() if not field.is_required()]
     assert {name: of_step[name] for name in optional if not same(of_function[name], of_step[name])} == {}
-    assert optional == [name for name, value in of_function.items() if value is not inspect.Parameter.empty]
+    assert set(optional) == {name for name, value in of_function.items() if value is not inspect.Parameter.empty}
 
 
 @pytest.mark.parametrize("step", COMMANDS)

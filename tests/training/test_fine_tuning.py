@@ -200,12 +200,13 @@ def with_krypton(frame: Frame) -> Frame:
 
 @pytest.mark.parametrize("make", [two_heads, two_elements])
 def test_a_model_of_the_elements_of_the_data_alone(tmp_path: Path, make: Callable[[], Potential]) -> None:
-    save_model(tmp_path / "a.simkit", make())
+    model = make()
+    save_model(tmp_path / "a.simkit", model)
     pretrained = Pretrained(model="", elements="data", reference_energies="keep")
     smaller = pretrained_potential(pretrained, tmp_path / "a.simkit", [18], clusters(2))
     assert smaller.capabilities.elements == (18,)
     system = clusters(1)[0].system
-    torch.testing.assert_close(evaluate(smaller, system).energy, evaluate(make(), system).energy)
+    torch.testing.assert_close(evaluate(smaller, system).energy, evaluate(model, system).energy)
 
 
 def test_replayed_frames_have_their_head_and_weight() -> None:

@@ -84,8 +84,8 @@ def test_normalisation_comes_from_the_training_frames(tmp_path: Path, data: Path
     per_atom = torch.tensor([frame.get_potential_energy() / len(frame) + 4.0 for frame in training])
     potential = load_model(tmp_path / "run" / "model.simkit")
     assert config["reference_energies"] == [[-4.0]]
-    torch.testing.assert_close(potential.scale, forces.square().mean().sqrt())
-    torch.testing.assert_close(potential.shift, per_atom.mean())
+    torch.testing.assert_close(potential.scale_shift.scale[0], forces.square().mean().sqrt())
+    torch.testing.assert_close(potential.scale_shift.shift[0], per_atom.mean())
     neighbours = np.concatenate([np.bincount(neighbor_list("i", frame, 5.0)) for frame in training])
     assert config["average_neighbours"] == pytest.approx(neighbours.mean())
 
@@ -101,7 +101,7 @@ def test_given_numbers_win(tmp_path: Path, data: Path) -> None:
         reference_energies={"Ar": -7.0},
     )
     potential = load_model(tmp_path / "run" / "model.simkit")
-    assert (float(potential.scale), float(potential.shift)) == (2.0, 0.0)
+    assert (float(potential.scale_shift.scale), float(potential.scale_shift.shift)) == (2.0, 0.0)
     assert potential.reference.values.tolist() == [[-7.0]]
 
 
