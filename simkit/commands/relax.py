@@ -17,16 +17,23 @@ def relax(
     output: Output,
     fmax: Annotated[float, typer.Option(help="Largest force left, in eV/Å.")] = Relaxation.fmax,
     max_steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser, at most.")] = Relaxation.max_steps,
-    optimiser: Annotated[OptimiserName, typer.Option(case_sensitive=False, help="Of ASE.")] = Relaxation.optimiser,
+    optimiser: Annotated[
+        OptimiserName, typer.Option(case_sensitive=False, help="LBFGS is faster, FIRE safer far from a minimum.")
+    ] = Relaxation.optimiser,
     relax_cell: Annotated[
         bool, typer.Option("--relax-cell", "--cell", help="Relax the cell too (periodic systems).")
     ] = Relaxation.relax_cell,
+    pressure: Annotated[float, typer.Option(help="With --relax-cell, in GPa.")] = Relaxation.pressure,
+    path: Annotated[bool, typer.Option(help="Write the geometries of all steps too.")] = Relaxation.path,
+    max_atoms: Annotated[
+        int | None, typer.Option(min=1, help="Atoms relaxed at once; by default what the free memory allows.")
+    ] = None,
     frame: Annotated[int | None, typer.Option(help="Only this frame of the file, from 0; -1 is the last.")] = None,
     dtype: Dtype = PRECISION,
     device: Device = "auto",
     head: Head = None,
 ) -> None:
-    """Relax structures to a minimum of the potential energy; exit status 1 if one does not get there."""
+    """Relax structures to minima of the potential energy, many at once; exit status 1 if one does not get there."""
     from simkit.progress import Terminal
     from simkit.tasks.relax import relax_file
 
@@ -41,6 +48,9 @@ def relax(
         max_steps=max_steps,
         optimiser=optimiser,
         relax_cell=relax_cell,
+        pressure=pressure,
+        path=path,
+        max_atoms=max_atoms,
         frame=frame,
         **model_options(device, dtype, head),
         progress=Terminal(),
@@ -62,10 +72,16 @@ def _print_results(results: list[dict[str, Any]]) -> None:
             result["frame"].replace("[", r"\["),
             result["status"],
             str(result["steps"]),
-            f"{result['fmax_ev_per_ang']:.2g}",
-            f"{result['energy_ev']:.4f}",
-            f"{result['energy_before_ev'] - result['energy_ev']:.4f}",
+            *_numbers(result),
         )
         for result in results
     ]
     print_table("", columns, rows, numbers=columns[2:])
+
+
+def _numbers(result: dict[str, Any]) -> tuple[str, str, str]:
+    """Largest force, energy and gain; empty for structures that the model never saw."""
+    if result["energy_ev"] is None:
+        return ("", "", "")
+    gained = result["energy_before_ev"] - result["energy_ev"]
+    return (f"{result['fmax_ev_per_ang']:.2g}", f"{result['energy_ev']:.4f}", f"{gained:.4f}")

@@ -19,9 +19,10 @@ from simkit.potential import Potential
 from simkit.relaxation.batch import Batch, Record, begin, deformation, logarithm, moved, restored
 from simkit.relaxation.cell import CellFilter
 from simkit.relaxation.checks import MINIMUM_DISTANCE, refusal, shortest_distance, usable
+from simkit.relaxation.endings import ended
 from simkit.relaxation.memory import Budget, measured_budget
 from simkit.relaxation.optimiser import Optimiser
-from simkit.relaxation.outcome import REMEDIES, Outcome, Status, refused
+from simkit.relaxation.outcome import Outcome, Status, refused
 from simkit.system import System, concatenate
 
 SKIN = 0.5
@@ -36,11 +37,18 @@ class Round:
         batch: the systems, with what is known of them; None if all that were waiting were refused.
         status: of each of them.
         outcomes: of those that have left.
+        strained: whether virials are known.
     """
 
     batch: Batch | None
     status: Int[Tensor, " systems"]
     outcomes: list[Outcome]
+    strained: bool
+
+    @property
+    def converged(self) -> int:
+        """Number of systems that have converged in this round."""
+        return sum(outcome.status == Status.CONVERGED for outcome in self.outcomes)
 
 
 class Evaluated(NamedTuple):
@@ -105,12 +113,12 @@ class InFlight:
 
     def advance(self) -> Round:
         """Fill the batch, evaluate it, let go those that have ended, and make a step with the others."""
-        outcomes = self._admit()
+        outcomes, strained = self._admit(), "virial" in self.outputs
         if self.batch is None:
-            return Round(None, torch.zeros(0, dtype=torch.int64), outcomes)
+            return Round(None, torch.zeros(0, dtype=torch.int64), outcomes, strained)
         batch, forces, sound, shortest = self._evaluated(self.batch)
         status = self._status(batch, sound)
-        outcomes += _outcomes(batch, status, shortest, "virial" in self.outputs)
+        outcomes += ended(batch, status, shortest, strained)
         running = status == Status.RUNNING
         self.batch = None
         if bool(running.any()):
@@ -118,7 +126,7 @@ class InFlight:
                 self.neighbours.select(torch.nonzero(running)[:, 0])
                 forces = forces[running[batch.rows.owner]]
             self.batch = self._stepped(batch if bool(running.all()) else batch.select(running), forces)
-        return Round(batch, status, outcomes)
+        return Round(batch, status, outcomes, strained)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state by name, for a checkpoint: with it, :meth:`restore` goes on with the same numbers."""
@@ -225,44 +233,6 @@ class InFlight:
         if not bool(good.all()):
             next_batch = moved(batch, torch.where(batch.rows.spread(good), x, batch.x))
         return replace(next_batch, memory=memory, steps=batch.steps + 1, failed=~good)
-
-
-def _outcomes(
-    batch: Batch, status: Int[Tensor, " systems"], shortest: Float[Tensor, " systems"], strained: bool
-) -> list[Outcome]:
-    """What has become of the systems that are no longer running."""
-    ended = status != Status.RUNNING
-    if not bool(ended.any()):
-        return []
-    record = batch.record
-    at_rest = replace(batch.system, positions=record.positions, cell=record.cell)
-    counts = batch.system.counts[ended].tolist()
-    forces = record.forces[ended[batch.system.batch]].cpu().split(counts)
-    columns = (batch.index, status, batch.steps, record.largest, batch.first_energy, record.energy, shortest)
-    numbers = zip(*(column[ended].tolist() for column in columns), strict=True)
-    virials = record.virial[ended].cpu()
-    outcomes = []
-    for k, (one, row) in enumerate(
-        zip(at_rest.select(torch.nonzero(ended)[:, 0]).to("cpu").split(), numbers, strict=True)
-    ):
-        index, code, steps, fmax, first, energy, distance = row
-        if code == Status.REFUSED:
-            outcomes.append(refused(index, one, _reason(distance)))
-            continue
-        made = steps - (code == Status.EXPLODED)
-        virial = virials[k] if strained else None
-        remedy = REMEDIES.get(Status(code))
-        outcomes.append(Outcome(index, Status(code), made, fmax, first, one, energy, forces[k], virial, remedy))
-    return outcomes
-
-
-def _reason(distance: float) -> str:
-    if distance < MINIMUM_DISTANCE:
-        return (
-            f"two atoms are {distance:.3f} Å apart, expected at least {MINIMUM_DISTANCE} Å: remove one of them, or "
-            "check the units (Å) and the cell"
-        )
-    return "the model gives values that are not finite; check the structure"
 
 
 def _require_sense(potential: Potential, fmax: float, max_steps: int, cell: CellFilter | None) -> None:

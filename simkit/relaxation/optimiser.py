@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,12 +15,12 @@ class OptimiserState(ABC):
     """What an optimiser remembers of each system of a batch."""
 
     @abstractmethod
-    def select(self, rows: Bool[Tensor, " rows"], systems: Bool[Tensor, " systems"]) -> Self:
+    def select(self, rows: Bool[Tensor, " rows"], systems: Bool[Tensor, " systems"]) -> OptimiserState:
         """The memory of some of the systems, with the rows that belong to them."""
 
     @abstractmethod
-    def join(self, other: Self) -> Self:
-        """The memory of these systems followed by that of others."""
+    def join(self, other: Any) -> OptimiserState:
+        """The memory of these systems followed by that of others, of the same kind."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

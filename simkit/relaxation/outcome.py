@@ -47,6 +47,7 @@ class Outcome:
         index: place of the system in the input.
         status: CONVERGED, NOT_CONVERGED, EXPLODED or REFUSED.
         steps: that the optimiser made up to this geometry.
+        force_calls: evaluations of the system, also where they led nowhere.
         fmax: largest force on an atom, and with a cell filter on a row of the cell, in eV/Å.
         first_energy: of the input, in eV.
         system: last good geometry; the input if refused.
@@ -61,6 +62,7 @@ class Outcome:
     index: int
     status: Status
     steps: int
+    force_calls: int
     fmax: float
     first_energy: float
     system: System
@@ -70,7 +72,7 @@ class Outcome:
     remedy: str | None = None
 
 
-def refused(index: int, system: System, reason: str) -> Outcome:
+def refused(index: int, system: System, reason: str, force_calls: int = 0) -> Outcome:
     """The outcome of a system that cannot be relaxed at all."""
     nan = float("nan")
-    return Outcome(index, Status.REFUSED, 0, nan, nan, system, nan, remedy=reason)
+    return Outcome(index, Status.REFUSED, 0, force_calls, nan, nan, system, nan, remedy=reason)

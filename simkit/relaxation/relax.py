@@ -12,7 +12,7 @@ from simkit.relaxation.in_flight import InFlight, Round
 from simkit.relaxation.lbfgs import Lbfgs
 from simkit.relaxation.memory import Budget
 from simkit.relaxation.optimiser import Optimiser
-from simkit.relaxation.outcome import Outcome, Status
+from simkit.relaxation.outcome import Outcome
 from simkit.system import System
 
 
@@ -53,17 +53,18 @@ def relax(
         potential, ones, optimiser or Lbfgs(), fmax=fmax, max_steps=max_steps, cell=cell, budget=budget
     )  # fmt: skip
     outcomes: list[Outcome] = []
+    converged = 0
     with (progress or Silent()).task("relax", len(ones)) as task:
         while run.working:
             found = run.advance()
             outcomes += found.outcomes
-            task.advance(len(found.outcomes), note(found, outcomes))
+            converged += found.converged
+            task.advance(len(found.outcomes), note(found, converged))
     return sorted(outcomes, key=lambda outcome: outcome.index)
 
 
-def note(found: Round, outcomes: Sequence[Outcome]) -> str:
-    """A line about how far it is: converged systems, and the largest force of those in the batch."""
-    converged = sum(outcome.status == Status.CONVERGED for outcome in outcomes)
+def note(found: Round, converged: int) -> str:
+    """A line about how far it is: converged systems so far, and the largest force of those in the batch."""
     text = f"{converged} converged"
     if found.batch is None:
         return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from simkit.system import System
@@ -69,6 +69,6 @@ class Rows:
         lengths = values.norm(dim=1)
         return lengths.new_zeros(self.n_systems).scatter_reduce(0, self.owner, lengths, "amax")
 
-    def spread(self, values: Float[Tensor, " systems"]) -> Float[Tensor, "rows 1"]:
-        """A number of each system for each of its rows."""
+    def spread(self, values: Shaped[Tensor, " systems"]) -> Shaped[Tensor, "rows 1"]:
+        """A value of each system for each of its rows."""
         return values[self.owner, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,14 +111,7 @@ def evaluate_section(result: Result, method: str) -> str:
 def relax_section(result: Result) -> str:
     """Relaxation curves of the first structure, and the outcome of all."""
     summary = result.summary
-    path = [atoms for atoms in read_frames(result.folder / "relaxed-path.xyz") if atoms.info["frame"] == 0]
-    steps = np.array([atoms.info["step"] for atoms in path])
-    energies = np.array([atoms.get_potential_energy() for atoms in path])
-    above = 1e3 * (energies - energies.min()) / len(path[0])
-    largest = np.array([atoms.info["fmax"] for atoms in path])
-    pictures = [plots.relaxation(steps, largest, "largest force (eV/Å)", summary["fmax_ev_per_ang"])]
-    if (above > 0).any():
-        pictures.append(plots.relaxation(steps, above, "energy above lowest (meV/atom)"))
+    pictures = _relaxation_curves(result.folder / "relaxed-path.xyz", summary["fmax_ev_per_ang"])
     relaxed = read_frame(result.folder / "relaxed.xyz", 0)
     if len(relaxed) <= LARGEST:
         pictures.append(draw_atoms(relaxed, "The relaxed structure."))
@@ -127,7 +121,7 @@ def relax_section(result: Result) -> str:
             one["status"],
             one["steps"],
             one["fmax_ev_per_ang"],
-            1e3 * (one["energy_ev"] - one["energy_before_ev"]),
+            None if one["energy_ev"] is None else 1e3 * (one["energy_ev"] - one["energy_before_ev"]),
         ]
         for one in summary["results"][:20]
     ]
@@ -141,6 +135,21 @@ def relax_section(result: Result) -> str:
         page.figures(pictures),
         page.table(("Structure", "Status", "Steps", "Largest force (eV/Å)", "Energy change (meV)"), rows),
     )
+
+
+def _relaxation_curves(path: Path, goal: float) -> list[Figure]:
+    """Forces and energies of the first structure along its path, if one was kept."""
+    frames = [atoms for atoms in read_frames(path) if atoms.info["frame"] == 0] if path.is_file() else []
+    if not frames:
+        return []
+    steps = np.array([atoms.info["step"] for atoms in frames])
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    above = 1e3 * (energies - energies.min()) / len(frames[0])
+    largest = np.array([atoms.info["fmax"] for atoms in frames])
+    curves = [plots.relaxation(steps, largest, "largest force (eV/Å)", goal)]
+    if (above > 0).any():
+        curves.append(plots.relaxation(steps, above, "energy above lowest (meV/atom)"))
+    return curves
 
 
 def md_section(result: Result) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.filters import FrechetCellFilter
-from ase.optimize import BFGS, FIRE, LBFGS
-from ase.optimize.optimize import Optimizer
+from ase.constraints import FixAtoms
 
-from simkit.errors import SimkitError
+from simkit.ase_border import ase_stress
+from simkit.errors import InvalidSystemError, SimkitError
 from simkit.files import atomic_path, file_hash, write_json
-from simkit.growing import GrowingFile
 from simkit.progress import Progress, Silent, Task
+from simkit.relaxation import Budget, CellFilter, Fire, InFlight, Lbfgs, Optimiser, Outcome, Round, Status
+from simkit.relaxation.outcome import refused
+from simkit.relaxation.relax import note
+from simkit.system import System
 from simkit.tasks.frames import (
     attach,
     extxyz_text,
@@ -29,11 +30,15 @@ from simkit.tasks.frames import (
     require_extxyz,
     write_frames,
 )
-from simkit.tasks.models import model_calculator, require_usable
+from simkit.tasks.models import open_model
+from simkit.tasks.relax_journal import Journal
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
+from simkit.units import GPA
 
-OPTIMISERS: dict[str, Callable[..., Optimizer]] = {"BFGS": BFGS, "LBFGS": LBFGS, "FIRE": FIRE}
-REMEDY = "raise max_steps, or try FIRE, which is the safest far from a minimum; the results hold the last geometry"
+OPTIMISERS: dict[str, Optimiser[Any]] = {"LBFGS": Lbfgs(), "FIRE": Fire()}
+
+CHECKPOINT_SECONDS = 10.0
+"""Time between checkpoints."""
 
 
 def relax_file(
@@ -45,191 +50,220 @@ def relax_file(
     max_steps: int = Relaxation.max_steps,
     optimiser: OptimiserName = Relaxation.optimiser,
     relax_cell: bool = Relaxation.relax_cell,
+    pressure: float = Relaxation.pressure,
+    path: bool = Relaxation.path,
+    max_atoms: int | None = None,
     frame: int | None = None,
     device: str = "cpu",
     dtype: str | None = PRECISION,
     head: str | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Relax every structure of a file with a model, and write the results with energies, forces and stress.
+    """Relax the structures of a file with a model, many at once, and write them with energies, forces and stress.
 
-    Beside the target go ``<name>-path.xyz`` with the geometry of every step and ``<name>.json`` with the summary.
-    Called again after an interruption with the same settings, it continues from the last geometry.
+    Structures that have converged leave the batch and waiting ones enter; no result depends on the others. The target
+    has a frame for each one of the source, in that order, with its status as ``info["relaxation"]``. Beside it go
+    ``<name>.json`` with the summary and ``<name>-path.xyz`` with the geometries of all steps. Called again after an
+    interruption with the same settings, it continues from the last checkpoint to the same numbers.
 
     Args:
         model: own model file or one of mace-torch.
-        source: structures in any format that ASE reads; constraints are respected.
+        source: structures in any format that ASE reads; atoms under FixAtoms stay where they are.
         target: file to write, ``.xyz`` or ``.extxyz``; it appears when all frames are done.
         fmax: largest force on any atom of a relaxed structure, in eV/Å.
         max_steps: of each structure.
-        optimiser: BFGS, LBFGS or FIRE.
+        optimiser: LBFGS or FIRE.
         relax_cell: also relax the cell, to zero stress; for periodic structures.
+        pressure: instead of zero stress, in GPa; with ``relax_cell``.
+        path: write the geometries of all steps.
+        max_atoms: in a batch; by default as many as half of the free memory allows, as measured.
         frame: relax only this one; all by default.
         device: torch device.
         dtype: ``float64`` or ``float32``; None for the model's own.
         head: level of theory, for models trained on several.
+        checkpoint_seconds: time between checkpoints.
         progress: where progress is shown.
 
     Returns:
-        For each frame: status (``converged`` or ``not converged`` with a remedy), steps, largest force, energies in eV.
+        For each frame its status (``converged``, ``not converged``, ``exploded`` or ``refused``, all but the first
+        with a remedy), steps, largest force in eV/Å, energies in eV; and how often the model was called.
 
     Raises:
         DataError: the source cannot be read, or the target does not end in .xyz.
-        SimkitError: ``relax_cell`` for a structure that is not periodic.
+        InvalidSystemError: none of the structures can be relaxed.
     """
     if optimiser not in OPTIMISERS:
         raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
-    if not fmax > 0:
-        raise SimkitError(f"expected a positive fmax in eV/Å, found {fmax}")
-    path = require_extxyz(target)
+    if pressure and not relax_cell:
+        raise SimkitError(f"a pressure ({pressure:g} GPa) needs a cell that may change: relax it too, with relax_cell")
+    out = require_extxyz(target)
     identity = {
         "model": file_hash(model), "source": file_hash(source), "fmax": fmax, "max_steps": max_steps,
-        "optimiser": optimiser, "relax_cell": relax_cell, "frame": frame, "dtype": dtype, "head": head,
+        "optimiser": optimiser, "relax_cell": relax_cell, "pressure": pressure, "path": path, "frame": frame,
+        "dtype": dtype, "head": head,
     }  # fmt: skip
-    calculator = model_calculator(model, device=device, dtype=dtype, head=head)
-    structures = list(_chosen(source, frame))
-    for name, atoms in structures:
-        require_usable(calculator.potential, atoms, name)
-        if relax_cell and not atoms.pbc.all():
-            raise SimkitError(f"{name} is not periodic along all axes: leave out relax_cell, or set its pbc and cell")
-    journal = _Journal(path, identity)
-    done: list[Atoms] = []
-    with (
-        (progress or Silent()).task("relax", len(structures), len(journal.finished)) as task,
-        journal.open() as steps_file,
-    ):
-        for index, (name, atoms) in enumerate(structures):
-            keep_references(atoms)
-            atoms.calc = calculator
-            if index < len(journal.finished):
-                journal.restore(atoms, journal.finished[index]["state"])
-            else:
-                relaxation = _Relaxation(atoms, name, journal, steps_file, task)
-                with naming(name):
-                    relaxation.run(OPTIMISERS[optimiser], fmax, max_steps, relax_cell)
-            done.append(_result(atoms))
-    with atomic_path(path) as temporary:
-        write_frames(temporary, done)
-    summary = _summary(journal.finished, identity)
-    write_json(path.with_suffix(".json"), summary)
-    journal.path.unlink()
+    structures = _Structures(source, frame)
+    potential = open_model(model, device=device, dtype=dtype, head=head)
+    with Journal(out, identity, path) as journal:
+        limit = None if max_atoms is None else Budget(max_atoms=max_atoms)
+        run = InFlight(
+            potential,
+            structures.systems,
+            OPTIMISERS[optimiser],
+            fmax=fmax,
+            max_steps=max_steps,
+            cell=CellFilter(pressure=pressure * GPA) if relax_cell else None,
+            budget=journal.budget or limit,
+        )
+        with (progress or Silent()).task("relax", len(structures.frames), len(journal.finished())) as task:
+            _run(run, structures, journal, task, checkpoint_seconds)
+        finished = journal.finished()
+        if all(facts["status"] == Status.REFUSED.label for facts in finished.values()):
+            journal.discard()
+            raise structures.none_usable(finished)
+        with atomic_path(out) as temporary:
+            write_frames(temporary, (structures.result(index, finished[index]) for index in sorted(finished)))
+        summary = _summary(structures, finished, identity, run.evaluations)
+        write_json(out.with_suffix(".json"), summary)
+        journal.remove()
     return summary
 
 
-def _chosen(source: str | os.PathLike[str], frame: int | None) -> Iterator[tuple[str, Atoms]]:
-    """Names and structures to relax."""
-    frames = read_frames(source) if frame is None else [read_frame(source, frame)]
-    for index, atoms in enumerate(frames):
-        yield frame_name(source, index if frame is None else frame, atoms), atoms
+class _Structures:
+    """The frames of a file, their names, and those that are systems; ``places`` has the frame of each system."""
+
+    def __init__(self, source: str | os.PathLike[str], frame: int | None) -> None:
+        self.frames = list(read_frames(source)) if frame is None else [read_frame(source, frame)]
+        first = 0 if frame is None else frame
+        self.names = [frame_name(source, first + k, atoms) for k, atoms in enumerate(self.frames)]
+        self.systems: list[System] = []
+        self.places: list[int] = []
+        self.refused: list[Outcome] = []
+        for place, atoms in enumerate(self.frames):
+            keep_references(atoms)
+            try:
+                with naming(""):
+                    system = _system(atoms)
+            except InvalidSystemError as error:
+                self.refused.append(refused(place, EMPTY, str(error).removeprefix(": ")))
+                continue
+            self.systems.append(system)
+            self.places.append(place)
+
+    def result(self, place: int, facts: dict[str, Any]) -> Atoms:
+        """The relaxed frame; one that was refused as it came."""
+        atoms = self.frames[place].copy()
+        atoms.info["relaxation"] = facts["status"]
+        if "forces" in facts:
+            virial = np.array(facts["virial"]) if "virial" in facts else None
+            _place(atoms, np.array(facts["positions"]), np.array(facts["cell"]))
+            _attach(atoms, facts["energy"], np.array(facts["forces"]), virial)
+        return atoms
+
+    def path_text(self, found: Round) -> str:
+        """The geometries of a round as extended XYZ."""
+        batch = found.batch
+        if batch is None:
+            return ""
+        counts = batch.system.counts.tolist()
+        record = batch.record
+        positions, forces = (value.cpu().split(counts) for value in (record.positions, record.forces))
+        cells, virials = record.cell.cpu().numpy(), record.virial.cpu().numpy()
+        columns = (batch.index, batch.steps, record.energy, record.largest, found.status)
+        texts = []
+        for k, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+            index, step, energy, largest, status = row
+            if status in (Status.EXPLODED, Status.REFUSED):
+                continue
+            atoms = self.frames[self.places[index]].copy()
+            _place(atoms, positions[k].numpy(), cells[k])
+            _attach(atoms, energy, forces[k].numpy(), virials[k] if found.strained else None)
+            atoms.info |= {"frame": self.places[index], "step": step, "fmax": largest}
+            texts.append(extxyz_text(atoms))
+        return "".join(texts)
+
+    def none_usable(self, finished: dict[int, dict[str, Any]]) -> InvalidSystemError:
+        """What to say if all were refused."""
+        others = f"; none of the other {len(finished) - 1} can be relaxed either" if len(finished) > 1 else ""
+        return InvalidSystemError(f"{self.names[0]}: {finished[0]['remedy']}{others}")
 
 
-def _result(atoms: Atoms) -> Atoms:
-    copy = atoms.copy()
-    stress = atoms.get_stress(apply_constraint=False) if atoms.pbc.all() else None
-    energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
-    return attach(copy, energy=energy, forces=forces, stress=stress)
+EMPTY = System.from_ase(Atoms())
 
 
-class _Journal:
-    """What has been done, on disk: finished frames, and the present geometry of the one in work."""
-
-    def __init__(self, target: Path, identity: dict[str, Any]) -> None:
-        self.path = target.with_name(f".{target.stem}-unfinished.json")
-        self.steps_path = target.with_name(f"{target.stem}-path.xyz")
-        self.identity = identity
-        self.finished: list[dict[str, Any]] = []
-        self.current: dict[str, Any] | None = None
-        self.length = 0
-        if self.path.exists():
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            if content["identity"] == identity:
-                self.finished, self.current = content["finished"], content["current"]
-                self.length = content["length"]
-
-    def open(self) -> GrowingFile:
-        return GrowingFile(self.steps_path, self.length)
-
-    def save(self, length: int) -> None:
-        self.length = length
-        content = {
-            "identity": self.identity, "finished": self.finished, "current": self.current, "length": length
-        }  # fmt: skip
-        write_json(self.path, content)
-
-    @staticmethod
-    def restore(atoms: Atoms, state: dict[str, Any]) -> None:
-        atoms.set_cell(state["cell"])
-        atoms.positions[:] = state["positions"]
-
-    @staticmethod
-    def state(atoms: Atoms) -> dict[str, Any]:
-        return {"positions": atoms.positions.tolist(), "cell": atoms.cell.array.tolist()}
+def _system(atoms: Atoms) -> System:
+    others = sorted({type(one).__name__ for one in atoms.constraints if not isinstance(one, FixAtoms)})
+    if others:
+        raise InvalidSystemError(
+            f"expected no constraints but FixAtoms, found {', '.join(others)}: remove them, or relax it with ASE and "
+            "simkit.Calculator"
+        )
+    return System.from_ase(atoms)
 
 
-class _Relaxation:
-    """One structure on its way down."""
-
-    def __init__(self, atoms: Atoms, name: str, journal: _Journal, steps_file: GrowingFile, task: Task) -> None:
-        self.atoms, self.name, self.journal, self.file, self.task = atoms, name, journal, steps_file, task
-        self.first = 0
-        self.energy_before = 0.0
-        self.target: Atoms | FrechetCellFilter = atoms
-
-    def run(self, make: Callable[..., Optimizer], fmax: float, max_steps: int, relax_cell: bool) -> None:
-        """Relax, leaving the last geometry in the atoms and the outcome in the journal."""
-        before = self.journal.current
-        self.energy_before = self.atoms.get_potential_energy() if before is None else before["energy_before_ev"]
-        if before is not None:
-            self.journal.restore(self.atoms, before["state"])
-            self.first = before["steps"]
-        self.target = FrechetCellFilter(self.atoms) if relax_cell else self.atoms
-        optimiser = make(self.target, logfile=None)
-        optimiser.attach(self._record, 1, optimiser)
-        converged = bool(optimiser.run(fmax=fmax, steps=max(max_steps - self.first, 0)))
-        self._finish(converged, self.first + optimiser.nsteps)
-
-    def _record(self, optimiser: Optimizer) -> None:
-        step = self.first + optimiser.nsteps
-        if step > self.first or self.journal.current is None:
-            frame = _result(self.atoms)
-            frame.info |= {"frame": len(self.journal.finished), "step": step, "fmax": self._largest()}
-            self.file.write(extxyz_text(frame))
-        self.journal.current = {
-            "state": self.journal.state(self.atoms), "steps": step, "energy_before_ev": self.energy_before
-        }  # fmt: skip
-        self.journal.save(self.file.sync())
-        self.task.advance(0, f"step {step}  fmax={self._largest():.3f} eV/Å")
-
-    def _largest(self) -> float:
-        """Largest force that the optimiser sees, in eV/Å; with a cell filter it includes the stress."""
-        return float(np.linalg.norm(self.target.get_forces(), axis=1).max())
-
-    def _finish(self, converged: bool, steps: int) -> None:
-        outcome = {
-            "frame": self.name,
-            "status": "converged" if converged else "not converged",
-            "steps": steps,
-            "fmax_ev_per_ang": self._largest(),
-            "energy_before_ev": float(self.energy_before),
-            "energy_ev": float(self.atoms.get_potential_energy()),
-            "state": self.journal.state(self.atoms),
-        }
-        if not converged:
-            outcome["remedy"] = REMEDY
-        self.journal.finished.append(outcome)
-        self.journal.current = None
-        self.journal.save(self.file.sync())
-        self.task.advance(1)
+def _place(atoms: Atoms, positions: np.ndarray, cell: np.ndarray) -> None:
+    atoms.set_cell(cell)
+    atoms.positions[:] = positions
 
 
-def _summary(finished: list[dict[str, Any]], identity: dict[str, Any]) -> dict[str, Any]:
-    frames = [{name: value for name, value in outcome.items() if name != "state"} for outcome in finished]
+def _attach(atoms: Atoms, energy: float, forces: np.ndarray, virial: np.ndarray | None) -> None:
+    stress = ase_stress(virial, atoms) if virial is not None and atoms.pbc.all() else None
+    attach(atoms, energy=energy, forces=forces, stress=stress)
+
+
+def _run(run: InFlight, structures: _Structures, journal: Journal, task: Task, seconds: float) -> None:
+    """Relax what is not relaxed yet, keeping the journal."""
+    if journal.continued:
+        run.restore(journal.tensors())
+    else:
+        for outcome in structures.refused:
+            journal.finish(outcome)
+        task.advance(len(structures.refused))
+        journal.save(run.tensors(), run.budget)
+    converged = sum(facts["status"] == Status.CONVERGED.label for facts in journal.finished().values())
+    saved = time.monotonic()
+    while run.working:
+        found = run.advance()
+        if journal.with_path:
+            journal.write_path(structures.path_text(found))
+        for outcome in found.outcomes:
+            journal.finish(replace(outcome, index=structures.places[outcome.index]))
+        converged += found.converged
+        task.advance(len(found.outcomes), note(found, converged))
+        if time.monotonic() - saved >= seconds:
+            journal.save(run.tensors(), run.budget)
+            saved = time.monotonic()
+
+
+def _summary(
+    structures: _Structures, finished: dict[int, dict[str, Any]], identity: dict[str, Any], evaluations: int
+) -> dict[str, Any]:
+    results = [_facts(structures.names[place], finished[place]) for place in sorted(finished)]
+    counts = {status.label: sum(one["status"] == status.label for one in results) for status in Status if status}
     return {
-        "frames": len(frames),
-        "converged": sum(frame["status"] == "converged" for frame in frames),
+        "frames": len(results),
+        "converged": counts["converged"],
+        "statuses": {label: count for label, count in counts.items() if count},
+        "force_calls": sum(one["force_calls"] for one in results),
+        "batches": evaluations,
         "fmax_ev_per_ang": identity["fmax"],
         "optimiser": identity["optimiser"],
         "relax_cell": identity["relax_cell"],
+        "pressure_gpa": identity["pressure"],
         "model_sha256": identity["model"],
-        "results": frames,
+        "results": results,
     }
+
+
+def _facts(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    result = {
+        "frame": name,
+        "status": facts["status"],
+        "steps": facts["steps"],
+        "force_calls": facts["force_calls"],
+        "fmax_ev_per_ang": facts["fmax"],
+        "energy_before_ev": facts["first_energy"],
+        "energy_ev": facts["energy"],
+    }
+    return result if facts["remedy"] is None else result | {"remedy": facts["remedy"]}

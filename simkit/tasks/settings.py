@@ -10,7 +10,7 @@ from simkit.errors import SimkitError
 
 Ensemble = Literal["nve", "langevin", "bussi"]
 LabellerName = Literal["gfn2-xtb", "gfn1-xtb", "emt"]
-OptimiserName = Literal["BFGS", "LBFGS", "FIRE"]
+OptimiserName = Literal["LBFGS", "FIRE"]
 Precision = Literal["float32", "float64"]
 
 PRECISION: Precision = "float64"
@@ -88,14 +88,18 @@ class Relaxation:
     Attributes:
         fmax: largest force on any atom of a relaxed structure, in eV/Å.
         max_steps: of each structure.
-        optimiser: BFGS, LBFGS or FIRE.
+        optimiser: LBFGS, which needs fewer evaluations, or FIRE, which is safer far from a minimum.
         relax_cell: also relax the cell, to zero stress; for periodic structures.
+        pressure: instead of zero stress, in GPa; with ``relax_cell``.
+        path: write the geometries of all steps.
     """
 
     fmax: float = 0.01
     max_steps: int = 500
-    optimiser: OptimiserName = "BFGS"
+    optimiser: OptimiserName = "LBFGS"
     relax_cell: bool = False
+    pressure: float = 0.0
+    path: bool = True
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,43 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from simkit.tasks.settings import PRECISION, OptimiserName, Precision, Relaxation
 from simkit.workflow.step import Context, Input, Step
-from simkit.workflow.steps.md import ASE
+
+REFERENCES = {
+    "LBFGS": "D. C. Liu, J. Nocedal, Math. Program. 45, 503 (1989), doi:10.1007/BF01589116",
+    "FIRE": "E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201",
+}
 
 
 class Relax(Step):
-    """Relax structures with a model; see :func:`simkit.tasks.relax.relax_file`.
+    """Relax structures with a model, many at once; see :func:`simkit.tasks.relax.relax_file`.
 
     Structures that do not converge are named, and the summary holds their status; the step finishes all the same.
     """
 
-    produces: ClassVar[tuple[str, ...]] = ("relaxed.xyz", "relaxed-path.xyz", "relaxed.json")
+    version: ClassVar[int] = 2
 
     model: Input = Field(description="Model file.")
     structures: Input = Field(description="Structures in any format that ASE reads.")
     fmax: PositiveFloat = Field(Relaxation.fmax, description="Largest force at the end, in eV/Å.")
     max_steps: PositiveInt = Field(Relaxation.max_steps, description="Of each structure.")
-    optimiser: OptimiserName = Relaxation.optimiser
+    optimiser: OptimiserName = Field(
+        Relaxation.optimiser, description="LBFGS needs fewer evaluations, FIRE is safer far from a minimum."
+    )
     relax_cell: bool = Field(Relaxation.relax_cell, description="Also relax the cell of periodic structures.")
+    pressure: float = Field(Relaxation.pressure, description="With relax_cell, in GPa.")
+    path: bool = Field(Relaxation.path, description="Write the geometries of all steps, relaxed-path.xyz.")
+    max_atoms: PositiveInt | None = Field(
+        None, description="In a batch; by default as many as half of the free memory allows, as measured."
+    )
     frame: int | None = Field(None, description="Relax only this frame of the file, from 0; -1 is the last.")
     dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
+
+    @property
+    def produces(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Files that the step leaves."""
+        path = ("relaxed-path.xyz",) if self.path else ()
+        return ("relaxed.xyz", *path, "relaxed.json")
 
     def run(self, context: Context) -> dict[str, Any]:
         """Relax all frames, or what is left of them."""
@@ -37,14 +54,8 @@ class Relax(Step):
             context.path(self.model),
             context.path(self.structures),
             context.folder / "relaxed.xyz",
-            fmax=self.fmax,
-            max_steps=self.max_steps,
-            optimiser=self.optimiser,
-            relax_cell=self.relax_cell,
-            frame=self.frame,
+            **self.model_dump(exclude={"model", "structures"}),
             device=context.device,
-            dtype=self.dtype,
-            head=self.head,
             progress=context.progress,
         )
         for result in summary["results"]:
@@ -53,6 +64,5 @@ class Relax(Step):
         return summary
 
     def citations(self) -> tuple[str, ...]:
-        """ASE, and FIRE where it is used."""
-        fire = "E. Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), doi:10.1103/PhysRevLett.97.170201"
-        return (ASE, fire) if self.optimiser == "FIRE" else (ASE,)
+        """The optimiser."""
+        return (REFERENCES[self.optimiser],)
