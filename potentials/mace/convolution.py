@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from simkit.potentials.irreps import Path
+from simkit.potentials.kernels import kernels_apply
+from simkit.potentials.kernels.convolution import fused_convolution
 from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
 
 
@@ -23,6 +25,7 @@ class Edges:
         vectors: from sender to receiver, in Å.
         weight: 1 for an edge, 0 for one that only fills a row; None if there are no such.
         degree: if not None, every atom has exactly this many rows.
+        pointers: if not None, kernels compute; the edges of atom i are ``pointers[i]`` to ``pointers[i + 1]``.
     """
 
     centre: Int[Tensor, " edges"]
@@ -30,6 +33,14 @@ class Edges:
     vectors: Float[Tensor, "edges 3"]
     weight: Float[Tensor, " edges"] | None = None
     degree: int | None = None
+    pointers: Int[Tensor, " pointers"] | None = None
+
+    def arranged(self, n_atoms: int) -> Edges:
+        """The same edges as the implementation that suits them wants them."""
+        if not kernels_apply(self.vectors):
+            return self.padded(n_atoms)
+        counts = torch.bincount(self.centre, minlength=n_atoms)
+        return replace(self, pointers=torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
 
     def padded(self, n_atoms: int, waste: float = 1.6) -> Edges:
         """The same edges with equally many rows for each atom, unless that takes more than ``waste`` times as many.
@@ -76,6 +87,7 @@ def convolution(
     edges: Edges,
     paths: Sequence[Path],
     table: Float[Tensor, "harmonics couplings"],
+    layout: Int[Tensor, "paths 7"],
 ) -> list[Tensor]:
     """``m_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1,m2} C(l1 m1, l2 m2; l3 m3) h_{j,l1,m1} Y_{l2,m2}(r̂_ij)`` in each channel.
 
@@ -86,10 +98,13 @@ def convolution(
         edges: which atoms they connect.
         paths: couplings, sorted by l3.
         table: from :func:`coupling_table`.
+        layout: from :func:`~simkit.potentials.kernels.convolution.path_layout`.
 
     Returns:
         For each degree l3, ``atoms (2·l3+1) (paths · channels)``.
     """
+    if edges.pointers is not None:
+        return fused_convolution(features, weights, harmonics @ table, edges.pointers, edges.neighbour, layout)
     atoms, channels = features[0].shape[0], features[0].shape[-1]
     rows, width = (edges.centre.shape[0], 1) if edges.degree is None else (atoms, edges.degree)
     sizes = [(2 * path.l1 + 1) * (2 * path.l3 + 1) for path in paths]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from simkit.potentials.constants import Constants
 from simkit.potentials.irreps import coupling_paths
+from simkit.potentials.kernels.convolution import path_layout
 from simkit.potentials.mace.convolution import Edges, convolution, coupling_table
 from simkit.potentials.mace.grouping import ElementGroups
 from simkit.potentials.mace.linear import (
@@ -68,12 +69,14 @@ class Convolution(Constants):
     """Paths, their coupling table and the channels of the message of each degree."""
 
     table: Tensor
+    layout: Tensor
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
         self.channels = widths.edges[0]
         self.paths = coupling_paths(len(widths.edges) - 1, widths.lmax, widths.lmax)
         self.register_constant("table", coupling_table(self.paths, widths.lmax), persistent=False)
+        self.register_buffer("layout", path_layout(self.paths), persistent=False)
 
     @property
     def outputs(self) -> list[int]:
@@ -89,7 +92,7 @@ class Convolution(Constants):
     def forward(self, features: list[Tensor], weights: Tensor, given: EdgeFeatures) -> list[Tensor]:
         """Messages of each degree, summed over neighbours."""
         weights = weights.view(-1, len(self.paths), self.channels)
-        return convolution(features, weights, given.harmonics, given.edges, self.paths, self.table)
+        return convolution(features, weights, given.harmonics, given.edges, self.paths, self.table, self.layout)
 
 
 class Interaction(nn.Module):

@@ -175,7 +175,7 @@ class MACE(Potential):
         index = self.element_index(system.numbers)
         groups = self._groups(system, index)
         head = self._heads(graph)
-        edges = Edges(graph.centre, graph.neighbour, -graph.vectors).padded(system.n_atoms)
+        edges = Edges(graph.centre, graph.neighbour, -graph.vectors).arranged(system.n_atoms)
         given, repulsion = self._edge_features(edges, system.numbers)
         features = self.node_embedding(index)
         scalars, energies = [], torch.zeros_like(features[0][:, 0, 0])

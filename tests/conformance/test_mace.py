@@ -1,10 +1,13 @@
 """MACE passes the battery, in every kind of interaction block."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from ase.data import covalent_radii
 
 from simkit.potential import Potential
+from simkit.potentials.kernels import kernels
 from simkit.potentials.mace import MACE
 from tests.conformance.battery import Battery
 
@@ -21,13 +24,22 @@ SMALL: dict[str, Any] = {
 }
 
 
-class Uncompiled(Battery):
+class Reference(Battery):
+    """In plain torch."""
+
+    @pytest.fixture(autouse=True)
+    def computed_by(self) -> Iterator[None]:
+        with kernels("reference"):
+            yield
+
+
+class Uncompiled(Reference):
     """Without compilation, which takes long and is tested with one kind of block."""
 
     test_compiled = None
 
 
-class TestResidual(Battery):
+class TestResidual(Reference):
     def potential(self) -> MACE:
         return MACE(**SMALL)
 
@@ -60,3 +72,28 @@ class TestNonLinear(Uncompiled):
         for block in model.interactions:
             block.beta.data.fill_(0.5)
         return model
+
+
+class ByKernels:
+    """By kernels; functions that torch transforms see the reference."""
+
+    test_compiled = None
+    test_vmap_over_parameters = None
+
+    @pytest.fixture(autouse=True)
+    def computed_by(self) -> Iterator[None]:
+        pytest.importorskip("numba")
+        with kernels("numba"):
+            yield
+
+
+class TestResidualByKernels(ByKernels, TestResidual):
+    pass
+
+
+class TestAgnosticFirstByKernels(ByKernels, TestAgnosticFirst):
+    pass
+
+
+class TestNonLinearByKernels(ByKernels, TestNonLinear):
+    pass

@@ -6,6 +6,7 @@ forces (eV/Å) and stress (eV/Å³) of random models.
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ase import Atoms
 from torch import Tensor
 
 from simkit.evaluation import evaluate
+from simkit.potentials.kernels import kernels
 from simkit.potentials.mace import MACE
 from simkit.potentials.mace.couplings import polynomial_coefficients
 from simkit.system import System
@@ -57,6 +59,15 @@ def translated(name: str, own: Tensor, given: dict[str, Any]) -> Tensor:
     return torch.as_tensor(given["sd/" + OTHER_NAMES.get(name, name)]).view_as(own)
 
 
+@pytest.fixture(params=["reference", "numba"])
+def computed_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with kernels(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("computed_by")
 @pytest.mark.parametrize("name", ["residual", "agnostic_first"])
 def test_reproduces_mace_torch(name: str) -> None:
     given = dict(np.load(FOLDER / f"golden_mace_{name}.npz"))
