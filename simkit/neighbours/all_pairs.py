@@ -13,8 +13,11 @@ from simkit.neighbours.lattice import completed_lattice, triangular
 from simkit.neighbours.pairs import Neighbours
 from simkit.system import System, concatenated_ranges
 
-CHUNK = 2**20
-"""Candidates that are examined at once: bounds the memory to about 200 MB."""
+CHUNK = {"cpu": 2**16, "cuda": 2**22}
+"""Candidates examined at once: about 10 MB, as much as stays in the caches, and on a GPU 600 MB."""
+
+LOST = 1e12
+"""Atoms farther than so many lattice vectors from the origin have no digits left for their place in the cell."""
 
 
 class _Atoms(NamedTuple):
@@ -22,7 +25,7 @@ class _Atoms(NamedTuple):
 
     coordinates: Float[Tensor, "3 atoms"]
     lattice: Float[Tensor, "3 3 atoms"]
-    periodic: Bool[Tensor, "3 atoms"]
+    fixed: Bool[Tensor, "3 atoms"] | None  # axes that are not periodic; None where all are
 
 
 def search_all_pairs(system: System, cutoff: float) -> Neighbours:
@@ -32,12 +35,9 @@ def search_all_pairs(system: System, cutoff: float) -> Neighbours:
     on the first lattice translation only, the second on the first two, the third on all. The translations that bring a
     pair within the cutoff are therefore listed one after another, each within what the components before it leave of
     the cutoff. Time is proportional to the sum of squares of the numbers of atoms plus the number of pairs found,
-    memory is bounded. Atoms at NaN have no neighbours.
+    memory beyond the result is bounded. Atoms at NaN or infinity have no neighbours.
     """
-    lattice, directions = triangular(completed_lattice(system))
-    positions = (directions[system.batch] @ system.positions.detach().double()[:, :, None])[:, :, 0]
-    per_atom = lattice[system.batch].permute(1, 2, 0).contiguous()
-    atoms = _Atoms(positions.T.contiguous(), per_atom, system.pbc[system.batch].T.contiguous())
+    atoms = _turned(system)
     counts = system.counts
     partners = counts[system.batch]
     first = (counts.cumsum(0) - counts)[system.batch]
@@ -48,11 +48,24 @@ def search_all_pairs(system: System, cutoff: float) -> Neighbours:
     return Neighbours(centre, neighbour, shift.to(system.dtype), cutoff)
 
 
+def _turned(system: System) -> _Atoms:
+    lattice, directions = triangular(completed_lattice(system))
+    positions = system.positions.detach().double()
+    coordinates = (directions[system.batch] @ positions[:, :, None])[:, :, 0].T
+    per_atom = lattice[system.batch].permute(1, 2, 0).contiguous()
+    periodic = system.pbc[system.batch].T
+    lost = periodic & ~(coordinates.abs() < LOST * per_atom.diagonal().T)
+    fixed = None if bool(periodic.all()) else ~periodic
+    return _Atoms(torch.where(lost, torch.nan, coordinates).contiguous(), per_atom, fixed)
+
+
 def _chunks(atoms: _Atoms, cutoff: float, partners: Int[Tensor, " atoms"]) -> list[slice]:
-    """Consecutive centres that have about ``CHUNK`` candidates together."""
-    spacing = atoms.lattice.diagonal().T
-    images = torch.where(atoms.periodic, 2 * cutoff / spacing, 1).clamp(min=1).nan_to_num(1).prod(0)
-    group = ((partners * images).cumsum(0) / CHUNK).floor()
+    """Consecutive centres that have about as many candidates together as a chunk should."""
+    images = 2 * cutoff / atoms.lattice.diagonal().T
+    if atoms.fixed is not None:
+        images = images.masked_fill(atoms.fixed, 1)
+    candidates = partners * images.clamp(min=1).nan_to_num(1).prod(0)
+    group = (candidates.cumsum(0) / CHUNK.get(partners.device.type, CHUNK["cpu"])).floor()
     bounds = [0, *(torch.nonzero(group.diff())[:, 0] + 1).tolist(), len(partners)]
     return [slice(*pair) for pair in pairwise(bounds)]
 
@@ -63,33 +76,38 @@ def _search_rows(
     """Pairs whose centres are the atoms ``rows``; their partners are consecutive, from ``first``."""
     i = torch.repeat_interleave(torch.arange(rows.start, rows.stop, device=first.device), partners)
     j = concatenated_ranges(first, partners)
-    left = torch.full_like(i, cutoff**2, dtype=torch.float64)
+    left = torch.full(i.shape, cutoff**2, dtype=torch.float64, device=i.device)
     shifts: list[Tensor] = []
     for axis in range(3):
-        component = atoms.coordinates[axis][j] - atoms.coordinates[axis][i]
+        component = atoms.coordinates[axis].index_select(0, j) - atoms.coordinates[axis].index_select(0, i)
         for before, shift in enumerate(shifts):
-            component = component + shift * atoms.lattice[before, axis][i]
-        spacing = atoms.lattice[axis, axis][i]
-        lowest, number = _translations(component, spacing, left.clamp(min=0).sqrt(), atoms.periodic[axis][i])
+            component.addcmul_(shift, atoms.lattice[before, axis].index_select(0, i))
+        spacing = atoms.lattice[axis, axis].index_select(0, i)
+        fixed = None if atoms.fixed is None else atoms.fixed[axis].index_select(0, i)
+        lowest, number = _translations(component, spacing, left.sqrt(), fixed)
         parent = torch.repeat_interleave(number)
-        step = torch.arange(len(parent), device=i.device) - (number.cumsum(0) - number)[parent]
-        shift = lowest[parent] + step
-        i, j = i[parent], j[parent]
-        shifts = [*(earlier[parent] for earlier in shifts), shift]
-        left = left[parent] - (component[parent] + shift * spacing[parent]).square()
-    itself = (i == j) & (shifts[0] == 0) & (shifts[1] == 0) & (shifts[2] == 0)
+        start = lowest - (number.cumsum(0) - number)
+        shift = start.index_select(0, parent) + torch.arange(len(parent), device=i.device)
+        component = component.index_select(0, parent).addcmul_(shift, spacing.index_select(0, parent))
+        left = left.index_select(0, parent).addcmul_(component, component, value=-1).clamp_(min=0)
+        i, j = i.index_select(0, parent), j.index_select(0, parent)
+        shifts = [*(earlier.index_select(0, parent) for earlier in shifts), shift]
+    itself = (i == j) & ~(shifts[0].bool() | shifts[1].bool() | shifts[2].bool())
     kept = torch.nonzero((left > 0) & ~itself)[:, 0]
-    return i[kept], j[kept], torch.stack([shift[kept] for shift in shifts], 1)
+    shift = torch.stack([shift.index_select(0, kept) for shift in shifts], 1)
+    return i.index_select(0, kept), j.index_select(0, kept), shift
 
 
 def _translations(
     component: Float[Tensor, " pairs"],
     spacing: Float[Tensor, " pairs"],
     reach: Float[Tensor, " pairs"],
-    periodic: Bool[Tensor, " pairs"],
+    fixed: Bool[Tensor, " pairs"] | None,
 ) -> tuple[Float[Tensor, " pairs"], Int[Tensor, " pairs"]]:
     """Lowest k and number of k with ``|component + k·spacing| <= reach``; k is 0 along axes that are not periodic."""
-    scaled, most = component / spacing, reach / spacing
-    lowest = torch.where(periodic, (-most - scaled).ceil(), 0)
-    number = torch.where(periodic, (most - scaled).floor() - lowest + 1, component.abs() <= reach)
-    return lowest, torch.minimum(number, 2 * most + 2).nan_to_num(0).clamp(min=0).long()
+    lowest = ((-reach - component) / spacing).ceil_()
+    number = ((reach - component) / spacing).floor_().sub_(lowest).add_(1)
+    if fixed is not None:
+        lowest.masked_fill_(fixed, 0)
+        number = torch.where(fixed, component.abs() <= reach, number)
+    return lowest, number.nan_to_num_(0).clamp_(min=0).long()

@@ -11,20 +11,22 @@ from simkit.system import System
 
 
 def search_cell_lists(system: System, cutoff: float) -> Neighbours:
-    """Pairs closer than ``cutoff`` (Å), sorted by centre, neighbour and shift."""
+    """Pairs closer than ``cutoff`` (Å), sorted by centre, neighbour and shift; none of atoms at NaN or infinity."""
     positions = system.positions.detach().cpu().double().numpy()
     lattice = system.lattice.detach().cpu().double().numpy()
     pbc = system.pbc.cpu().numpy()
     search = vesin.NeighborList(cutoff=cutoff, full_list=True)
     pairs, shifts, first = [np.zeros((0, 2), np.int64)], [np.zeros((0, 3), np.int64)], 0
     for index, count in enumerate(system.counts.tolist()):
-        if count:
-            points = positions[first : first + count]
+        points = positions[first : first + count]
+        usable = np.flatnonzero(np.isfinite(points).all(1) & np.isfinite(lattice[index]).all())
+        if usable.size:
+            points = points[usable]
             if not pbc[index].all():
                 points = _without_voids(points, lattice[index], cutoff)
             found, shift = search.compute(points, lattice[index], pbc[index], quantities="PS", copy=False)
-            pair, shift = _sorted(found.astype(np.int64), shift.astype(np.int64), count)
-            pairs.append(pair + first)
+            pair, shift = _sorted(found.astype(np.int64), shift.astype(np.int64), usable.size)
+            pairs.append(usable[pair] + first)
             shifts.append(shift)
         first += count
     pair, shift = np.concatenate(pairs), np.concatenate(shifts)

@@ -11,7 +11,7 @@ from simkit.neighbours.cell_lists import search_cell_lists
 from simkit.neighbours.pairs import Neighbours, concatenate_neighbours, select_neighbours
 from simkit.system import System
 
-SMALL = {"cpu": 30, "cuda": 4000}
+SMALL = {"cpu": 64, "cuda": 4000}
 """Systems of at most so many atoms are searched by all pairs on the device, larger ones by cell lists on the CPU."""
 
 
@@ -20,7 +20,8 @@ def build_neighbours(system: System, cutoff: float, skin: float = 0.0) -> Neighb
 
     Small systems are searched together, on their device, among all pairs of atoms of each; large ones by cell lists on
     the CPU, with a cost that is linear in the number of atoms. The order of pairs depends on the indices alone, not on
-    the search, so sums over neighbours are reproducible.
+    the search, so sums over neighbours are reproducible. Atoms at NaN or infinity, as in a run that has blown up, have
+    no neighbours.
     """
     reach = float(cutoff) + float(skin)
     large = system.counts > SMALL.get(system.device.type, SMALL["cpu"])

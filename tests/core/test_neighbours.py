@@ -13,7 +13,16 @@ from torch import Tensor
 
 from simkit.errors import SimkitError
 from simkit.graph import make_graph
-from simkit.neighbours import NeighbourList, Neighbours, build_neighbours, concatenate_neighbours
+from simkit.neighbours import (
+    NeighbourList,
+    Neighbours,
+    all_pairs,
+    build_neighbours,
+    concatenate_neighbours,
+    select_neighbours,
+)
+from simkit.neighbours.all_pairs import search_all_pairs
+from simkit.neighbours.cell_lists import search_cell_lists
 from simkit.system import System, concatenate
 from tests.conformance.systems import TRICLINIC, make_system, rotation
 
@@ -236,3 +245,156 @@ def test_skin_covers_the_approach_of_atoms_by_compression(factor: float) -> None
     graph = make_graph(smaller, neighbours.update(smaller)).within(4.0)
     assert graph.centre.shape[0] == build_neighbours(smaller, 4.0).n_edges
     assert neighbours.builds == (1 if factor == 1.0 else 2)
+
+
+def assert_same(found: Neighbours, expected: Neighbours) -> None:
+    for name in ("centre", "neighbour", "shift"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("cell", [ORTHORHOMBIC, SKEWED, 2 * TRICLINIC], ids=["orthorhombic", "skewed", "triclinic"])
+def test_both_searches_find_the_same_pairs_in_the_same_order(cell: Tensor) -> None:
+    """In a batch of all combinations of periodic axes, cells of other sizes, one atom, none, and atoms far outside."""
+    combinations = itertools.product([False, True], repeat=3)
+    parts = [random_system((1 + 0.3 * n) * cell, pbc, n % 5, spread=3.0) for n, pbc in enumerate(combinations)]
+    system = concatenate([*parts, random_system(3 * cell, (True, True, True), 80)])
+    for cutoff in (1.5, 4.6, 7.3):
+        assert_same(search_all_pairs(system, cutoff), search_cell_lists(system, cutoff))
+        assert_same(build_neighbours(system, cutoff), search_cell_lists(system, cutoff))
+
+
+@pytest.mark.parametrize("candidates", [1, 50])
+def test_search_in_small_portions(candidates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = concatenate([random_system(SKEWED, (True, True, True), 7), random_system(SKEWED, (False,) * 3, 9)])
+    expected = build_neighbours(system, 4.0)
+    monkeypatch.setitem(all_pairs.CHUNK, "cpu", candidates)
+    assert_same(build_neighbours(system, 4.0), expected)
+
+
+def test_shifts_too_long_to_be_packed_for_sorting() -> None:
+    """Atoms 10⁷ cells away, where a pair and its shift do not fit into one whole number."""
+    system = random_system(ORTHORHOMBIC, (True, True, True), 5)
+    away = torch.tensor([1e7, -1e7, 1e7]) * torch.arange(5)[:, None] * ORTHORHOMBIC.diagonal()
+    found = search_cell_lists(replace(system, positions=system.positions + away), 4.0)
+    expected = search_cell_lists(system, 4.0)
+    assert_same(replace(found, shift=found.shift * 0), replace(expected, shift=expected.shift * 0))
+    assert_same(found, search_all_pairs(replace(system, positions=system.positions + away), 4.0))
+
+
+@pytest.mark.parametrize("search", [search_all_pairs, search_cell_lists])
+@pytest.mark.parametrize("where", [float("nan"), float("inf")])
+@pytest.mark.parametrize("pbc", [(True, True, True), (False, False, True), (False, False, False)], ids=str)
+def test_atoms_nowhere_have_no_neighbours_and_disturb_nobody(search, where: float, pbc: tuple[bool, ...]) -> None:
+    system = concatenate([random_system(SKEWED, pbc, 5), random_system(SKEWED, pbc, 6)])
+    expected = search(system, 4.0)
+    positions = system.positions.clone()
+    positions[2, 1] = where
+    found = search(replace(system, positions=positions), 4.0)
+    others = (expected.centre != 2) & (expected.neighbour != 2)
+    kept = {name: getattr(expected, name)[others] for name in ("centre", "neighbour", "shift")}
+    assert_same(found, replace(expected, **kept))
+    cells = system.cell.clone()
+    cells[1, 0, 0] = where
+    if pbc[0]:
+        found = search(replace(system, cell=cells), 4.0)
+        assert int(found.centre.max()) < 5
+
+
+def test_offsets_follow_the_cell() -> None:
+    system = concatenate(
+        [random_system(SKEWED, (True, True, True), 3), random_system(ZERO_ROW, (True, True, False), 4)]
+    )
+    found = build_neighbours(system, 5.0)
+    expected = torch.einsum("ei,eij->ej", found.shift, system.lattice[system.batch[found.centre]])
+    torch.testing.assert_close(found.offsets(system), expected)
+    assert found.known_offsets(system) is found.known_offsets(system)
+    torch.testing.assert_close(found.known_offsets(system), expected)
+    torch.testing.assert_close(found.known_offsets(replace(system, cell=2 * system.cell)), 2 * expected)
+
+
+def batch_of_five() -> System:
+    pbc = [(True, True, True), (True, True, False), (False, False, False), (True, True, True), (True, False, False)]
+    return concatenate([random_system(SKEWED, axes, 3 + n) for n, axes in enumerate(pbc)])
+
+
+def pushed(system: System, index: int, length: float) -> System:
+    """One atom of one system moved along x."""
+    positions = system.positions.clone()
+    positions[int(torch.nonzero(system.batch == index)[0]), 0] += length
+    return replace(system, positions=positions)
+
+
+def test_selected_systems_have_the_pairs_of_a_search_among_them_alone() -> None:
+    system = batch_of_five()
+    kept = torch.tensor([4, 1, 2])
+    chosen = system.select(kept)
+    expected = concatenate([system.split()[k] for k in kept.tolist()])
+    for name in ("positions", "numbers", "cell", "pbc", "batch"):
+        assert torch.equal(getattr(chosen, name), getattr(expected, name))
+    found = select_neighbours(build_neighbours(system, 4.0), system.counts, kept)
+    assert_same(found, build_neighbours(chosen, 4.0))
+
+
+def test_only_systems_that_have_moved_are_searched() -> None:
+    start = batch_of_five()
+    nlist = NeighbourList(3.5, skin=0.6)
+    first = nlist.update(start)
+    little = pushed(start, 3, 0.2)
+    assert nlist.update(little) is first
+    moved = pushed(pushed(little, 1, 1.5), 4, -1.5)
+    found = nlist.update(moved)
+    assert (nlist.builds, nlist.searched) == (2, 5 + 2)
+    searched = torch.tensor([False, True, False, False, True])
+    full = build_neighbours(moved, 3.5, 0.6)
+    before = build_neighbours(start, 3.5, 0.6)
+    for index in range(5):
+        one = torch.tensor([index])
+        expected = full if searched[index] else before
+        counts = moved.counts
+        assert_same(select_neighbours(found, counts, one), select_neighbours(expected, counts, one))
+    assert nlist.update(moved) is found
+    again = nlist.update(pushed(moved, 3, 0.1))  # its movements since its own search count, not since the last one
+    assert nlist.searched == 7
+    assert again is found
+    nlist.update(pushed(moved, 3, 0.6))
+    assert nlist.searched > 7
+
+
+def test_systems_that_will_soon_fail_are_searched_with_those_that_fail() -> None:
+    start = batch_of_five()
+    nlist = NeighbourList(3.5, skin=1.0)
+    nlist.update(start)
+    nlist.update(pushed(pushed(start, 1, 3.0), 3, 0.58))
+    assert (nlist.builds, nlist.searched) == (2, 7)
+
+
+def test_systems_leave_and_enter_a_batch() -> None:
+    """In-flight batching: what stays is not searched again, even if it has moved a little."""
+    batch = batch_of_five()
+    nlist = NeighbourList(3.5, skin=0.6)
+    nlist.update(batch)
+    kept = torch.tensor([1, 2, 4])
+    nlist.select(kept)
+    entering = [random_system(SKEWED, (True, True, True), n) for n in (2, 8)]
+    batch = concatenate([pushed(batch, 2, 0.1).select(kept), *entering])
+    found = nlist.update(batch)
+    assert nlist.searched == 5 + 2
+    assert as_set(build_neighbours(batch, 3.5)) <= as_set(found)
+    assert bool((found.centre.diff() >= 0).all())
+    fewer = batch.select(torch.tensor([0, 1, 2]))
+    assert_same(nlist.update(fewer), select_neighbours(found, batch.counts, torch.tensor([0, 1, 2])))
+    assert nlist.searched == 7
+    other = concatenate([fewer.split()[0], random_system(SKEWED, (True, True, True), 9), fewer.split()[2]])
+    assert as_set(build_neighbours(other, 3.5)) <= as_set(nlist.update(other))
+    assert nlist.searched == 8
+
+
+def test_a_system_that_blew_up_leaves_the_others_their_pairs() -> None:
+    start = batch_of_five()
+    nlist = NeighbourList(3.5, skin=0.6)
+    nlist.update(start)
+    found = nlist.update(pushed(start, 1, float("nan")))
+    assert nlist.searched == 6
+    others = torch.tensor([0, 2, 3, 4])
+    whole = build_neighbours(start, 3.5, 0.6)
+    assert_same(select_neighbours(found, start.counts, others), select_neighbours(whole, start.counts, others))
