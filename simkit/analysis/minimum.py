@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from simkit.errors import SimkitError
 from simkit.potential import Potential
 from simkit.relaxation.cell import CellFilter
+from simkit.relaxation.lbfgs import Lbfgs
+from simkit.relaxation.optimiser import Optimiser
 from simkit.relaxation.outcome import Status
 from simkit.relaxation.relax import relax
 from simkit.system import System
+
+LBFGS = Lbfgs()
 
 
 def minima(
@@ -19,6 +24,7 @@ def minima(
     fmax: float = 1e-4,
     max_steps: int = 1000,
     cell: CellFilter | None = None,
+    optimiser: Optimiser[Any] = LBFGS,
 ) -> list[System]:
     """Relax systems together, all of them to convergence.
 
@@ -28,12 +34,13 @@ def minima(
         fmax: largest force at the end, in eV/Å.
         max_steps: of each system.
         cell: what of the cell to relax too; nothing by default.
+        optimiser: L-BFGS by default; FIRE is the one that a cell far from its minimum does not lead astray.
 
     Raises:
         SimkitError: a system that did not converge, with its largest force and what to do.
     """
     moved = [system.to(potential.device, potential.dtype) for system in systems]
-    outcomes = relax(potential, moved, fmax=fmax, max_steps=max_steps, cell=cell)
+    outcomes = relax(potential, moved, optimiser=optimiser, fmax=fmax, max_steps=max_steps, cell=cell)
     for outcome in outcomes:
         if outcome.status is not Status.CONVERGED:
             raise SimkitError(

@@ -17,6 +17,14 @@ KINDS: Kinds = {
     "predict": "simkit.workflow.steps.predict:Predict",
     "relax": "simkit.workflow.steps.relax:Relax",
     "md": "simkit.workflow.steps.md:MolecularDynamics",
+    "rdf": "simkit.workflow.steps.trajectory_analysis:RadialDistribution",
+    "diffusion": "simkit.workflow.steps.trajectory_analysis:Diffusion",
+    "spectrum": "simkit.workflow.steps.trajectory_analysis:Spectrum",
+    "averages": "simkit.workflow.steps.averages:Averages",
+    "equation_of_state": "simkit.workflow.steps.crystals:EquationOfState",
+    "elastic": "simkit.workflow.steps.crystals:Elastic",
+    "phonons": "simkit.workflow.steps.phonons:Phonons",
+    "neb": "simkit.workflow.steps.neb:NudgedElasticBand",
     "report": "simkit.workflow.steps.report:WriteReport",
 }
 
