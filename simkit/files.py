@@ -7,7 +7,7 @@ import platform
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _machine() -> str:
     """A short name of the set of processes that one can look into from here: this host or, on Linux, this container."""
-    try:
-        space = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        space = 0
-    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
+    facts: list[object] = [platform.node()]
+    with suppress(OSError):
+        facts.append(Path("/etc/machine-id").read_bytes())
+    with suppress(OSError):
+        facts.append(os.stat("/proc/self/ns/pid").st_ino)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
 
 
 def _remove_abandoned(folder: Path, start: str) -> None:
@@ -53,7 +54,8 @@ def _remove_abandoned(folder: Path, start: str) -> None:
     for name in os.listdir(folder):
         owner = re.match(r"(\d+)-", name.removeprefix(start)) if name.startswith(start) else None
         if owner and not _is_alive(int(owner[1])):
-            (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else removed it, or it is somebody else's
+                (folder / name).unlink()
 
 
 def _is_alive(process: int) -> bool:

@@ -115,6 +115,7 @@ def train_files(
     summary = _summary(outcome, potential, facts, parts, errors)
     if int(os.environ.get("RANK", "0")) == 0:
         settings = {"architecture": architecture.model_dump(mode="json"), "training": training.model_dump(mode="json")}
+        settings["reading"] = reading.model_dump(mode="json", exclude_defaults=True)
         facts_of_run = {**settings, "seed": seed, "statistics": facts.to_dict(), "training_data_sha256": origin["data"]}
         _write(folder, potential, parts, summary, facts_of_run)
     return summary | {"citations": list(potential.capabilities.citations)}

@@ -13,15 +13,16 @@ from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
 from simkit.datasets.extxyz import write_extxyz
-from simkit.errors import DataError
+from simkit.errors import DataError, ModelFileError
 from simkit.evaluation import evaluate
 from simkit.potential import symbols
+from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import load_model, read_header, save_model
 from simkit.progress import Silent
 from simkit.system import System
 from simkit.tasks.train import train_files
-from simkit.training.architectures import Normalisation, PainnArchitecture, Pretrained
+from simkit.training.architectures import CustomArchitecture, Normalisation, PainnArchitecture, Pretrained
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReplaySettings, SplitSettings
 from simkit.workflow.step import Context
@@ -141,6 +142,21 @@ def test_the_step_trains_and_fine_tunes(tmp_path: Path, data: Path) -> None:
     changed = {name for name in tensors[0] if not torch.equal(tensors[0][name], tensors[1][name])}
     assert changed
     assert not any(name.startswith("messages.") for name in changed)
+
+
+def test_any_kind_of_potential_is_trained(tmp_path: Path, data: Path) -> None:
+    start = {"epsilon": 0.2, "sigma": 2.3, "switch_on": 4.5}  # the truth but for the depth, 0.25
+    custom = CustomArchitecture(potential="lennard-jones", arguments=start)
+    summary = train_files(data, tmp_path / "run", architecture=custom, training=SHORT, split=SPLIT)
+    assert summary["citations"] == list(LennardJones(0.2, 2.3, 5.0).capabilities.citations)
+    potential = load_model(tmp_path / "run" / "model.simkit")
+    assert potential.capabilities.elements == (18,)
+    assert 0.205 < potential.epsilon.item() < 0.295
+    misspelt = CustomArchitecture(potential="lennard-jones", arguments={**start, "sgima": 1.0})
+    with pytest.raises(ModelFileError, match=r"'lennard-jones' potential cannot be built .*sgima"):
+        train_files(data, tmp_path / "other", architecture=misspelt, training=SHORT, split=SPLIT)
+    with pytest.raises(ModelFileError, match="no kind of potential called 'lennard'"):
+        train_files(data, tmp_path / "other", architecture=CustomArchitecture(potential="lennard"), training=SHORT)
 
 
 @pytest.mark.parametrize("head", [None, "a"])
