@@ -22,7 +22,7 @@ FORMATS = {
     "traj": "ASE trajectory",
     "npz": "MD17 or revised MD17 arrays",
     "json": "mlearn or ALIGNN records (also .gz)",
-    "hdf5": "simkit frames in HDF5",
+    "hdf5": "simkit frames or trajectories in HDF5",
     "shards": "folder of simkit LMDB shards",
     "deepmd": "DeePMD-kit folder of npy files",
 }
@@ -91,7 +91,10 @@ def _open_one(path: Path, format: str, keys: LabelKeys, *, save_index: bool, str
         return parts[0] if len(parts) == 1 else Concatenation(parts)
     if format == "hdf5":
         from simkit.datasets.hdf5 import Hdf5Dataset
+        from simkit.datasets.trajectory import TrajectoryDataset, is_trajectory
 
+        if is_trajectory(path):
+            return TrajectoryDataset(path, head=keys.head)
         return Hdf5Dataset(path, head=keys.head)
     from simkit.datasets.shards import ShardDataset
 

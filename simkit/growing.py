@@ -65,10 +65,14 @@ class GrowingFile:
         os.fsync(self._file.fileno())
         return self._file.tell()
 
+    def close(self) -> None:
+        """Close the file, and let others write it."""
+        self._file.close()
+
     def __enter__(self) -> GrowingFile:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()

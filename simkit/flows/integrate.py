@@ -57,7 +57,7 @@ def integrate(
     generators: Sequence[torch.Generator] = (),
     progress: Progress | None = None,
     title: str = "integration",
-    note: Callable[[S, float], str] | None = None,
+    note: Callable[[S, float, int], str] | None = None,
 ) -> Result[S]:
     """Advance a batch of systems by ``steps`` steps of a flow.
 
@@ -81,7 +81,7 @@ def integrate(
         generators: every source of random numbers of the flow; they are saved too.
         progress: where progress is shown.
         title: of the progress bar.
-        note: text that follows the bar, from the state and the steps per second.
+        note: text that follows the bar, from the state, the steps per second and the number of stopped systems.
 
     Raises:
         SimkitError: settings that make no sense, a checkpoint of another run, or no system with a good start.
@@ -101,15 +101,15 @@ def integrate(
 class _Notes(Generic[S]):
     """Progress, with a live text now and then."""
 
-    def __init__(self, task: Task, note: Callable[[S, float], str] | None, begun: float, first: int) -> None:
+    def __init__(self, task: Task, note: Callable[[S, float, int], str] | None, begun: float, first: int) -> None:
         self.task, self.note, self.begun, self.first = task, note, begun, first
         self.shown = 0.0
 
-    def show(self, done: int, step: int, state: S) -> None:
+    def show(self, done: int, step: int, state: S, stopped: int) -> None:
         now = time.perf_counter()
         text = ""
         if self.note is not None and now - self.shown > SECONDS_BETWEEN_NOTES:
-            text, self.shown = self.note(state, (step - self.first) / (now - self.begun)), now
+            text, self.shown = self.note(state, (step - self.first) / (now - self.begun), stopped), now
         self.task.advance(done, text)
 
 

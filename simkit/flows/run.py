@@ -100,8 +100,8 @@ class Run(Generic[S]):
             self._look()
         return self.step
 
-    def to(self, steps: int, check_every: int, report: Callable[[int, int, S], None]) -> None:
-        """Run to a step, or until every system has stopped; ``report(done, step, state)`` follows each block."""
+    def to(self, steps: int, check_every: int, report: Callable[[int, int, S, int], None]) -> None:
+        """Run to a step, or until every system has stopped; ``report`` follows each block."""
         intervals = [check_every, *(observer.every for observer in self.observers)]
         if self.checkpoint:
             intervals.append(self.checkpoint.every)
@@ -112,7 +112,7 @@ class Run(Generic[S]):
                 while self.step < target and self.going:
                     self._single()
             self._look()
-            report(self.step - first, self.step, self.state)
+            report(self.step - first, self.step, self.state, len(self.ended))
 
     def save(self) -> None:
         """Write the checkpoint, after the observers' files."""

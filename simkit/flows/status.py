@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -47,7 +47,8 @@ class Outcome:
 class Guard(ABC, Generic[S]):
     """A condition under which a system must stop."""
 
-    status: Status
+    status: ClassVar[Status]
+    """Of the systems that it stops."""
 
     @abstractmethod
     def failed(self, before: S, after: S) -> Bool[Tensor, " systems"]:
