@@ -110,13 +110,13 @@ def peak_bytes(potential: Potential, system: System, neighbours: Neighbours, out
         before = torch.cuda.memory_allocated(system.device)
         evaluate(potential, system, neighbours, outputs)
         return torch.cuda.max_memory_allocated(system.device) - before
-    with _Meter() as meter:
+    with Meter() as meter:
         evaluate(potential, system, neighbours, outputs)
     return meter.peak
 
 
-class _Meter(TorchDispatchMode):
-    """Counts the bytes of all tensors that are made and are still there."""
+class Meter(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is on and are still there; ``peak`` is the most."""
 
     def __init__(self) -> None:
         super().__init__()
