@@ -84,10 +84,10 @@ def _xtb(method: str, citation: str) -> Labeller:
         raise MissingExtraError("tblite", "label", f"labelling with {method}")
 
     def make() -> AseCalculator:
-        from tblite.ase import TBLite
+        from simkit.tasks.tight_binding import TightBinding
 
         # no reuse of densities: a result must not depend on the geometry computed before it
-        return TBLite(method=method, verbosity=0, cache_api=False)
+        return TightBinding(method=method, verbosity=0, cache_api=False)
 
     return Labeller(method, f"tblite {version('tblite')}", (citation, TBLITE), make)
 
