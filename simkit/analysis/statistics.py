@@ -11,6 +11,9 @@ from numpy import ndarray
 
 from simkit.errors import DataError
 
+CONSTANT = 1e-12
+"""Deviation of a series, relative to its size, that is rounding."""
+
 SOKAL = 5.0
 """Width of the window, in integrated correlation times, where the sum over the autocorrelation ends."""
 
@@ -37,9 +40,9 @@ def statistical_inefficiency(series: Float[ndarray, " frames"]) -> float:
     Reference: N. Madras, A. D. Sokal, J. Stat. Phys. 50, 109 (1988), doi:10.1007/BF01022990.
     """
     _require_series(series, 2)
-    covariance = autocorrelation(series - series.mean())
-    if covariance[0] <= 0:
+    if is_constant(series):
         return 1.0
+    covariance = autocorrelation(series - series.mean())
     count = len(series)
     rho = covariance / covariance[0] * (1 - np.arange(count) / count)
     sums = 2 * np.cumsum(rho) - 1
@@ -92,8 +95,8 @@ def blocking(series: Float[ndarray, " frames"]) -> Blocking:
         even = len(blocks) // 2 * 2
         blocks, size = 0.5 * (blocks[:even:2] + blocks[1:even:2]), 2 * size
     levels = np.array(errors)
-    if levels[0] == 0:
-        return Blocking(np.array(sizes), levels, np.array(uncertainties), 0, True)
+    if is_constant(series):
+        return Blocking(np.array(sizes), 0 * levels, 0 * levels, 0, True)
     good = np.flatnonzero(np.array(sizes) ** 3.0 > 2 * len(series) * (levels / levels[0]) ** 4)
     chosen = int(good[0]) if len(good) else int(levels.argmax())
     return Blocking(np.array(sizes), levels, np.array(uncertainties), chosen, len(good) > 0)
@@ -131,6 +134,11 @@ def average(series: Float[ndarray, " frames"]) -> Average:
         values=len(series),
         converged=blocks.converged,
     )
+
+
+def is_constant(series: Float[ndarray, " frames"]) -> bool:
+    """Whether all values are the same, but for rounding."""
+    return bool(np.ptp(series) <= CONSTANT * np.abs(series).max())
 
 
 def mean_and_error(samples: Float[ndarray, "blocks ..."]) -> tuple[ndarray, ndarray]:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from simkit.datasets.base import Frame
+from simkit.datasets.trajectory import TrajectoryDataset
 from simkit.errors import DataError
 
 TIME_KEYS = ("time_fs", "time")
@@ -34,6 +35,7 @@ class Trajectory:
         spacing: time between frames, in fs.
         masses: in u.
         velocities: in Å/fs, if the frames have momenta.
+        followed: whether positions follow atoms across periodic boundaries already.
     """
 
     numbers: Int[ndarray, " atoms"]
@@ -43,6 +45,7 @@ class Trajectory:
     spacing: float
     masses: Float[ndarray, " atoms"]
     velocities: Float[ndarray, "frames atoms 3"] | None = None
+    followed: bool = False
 
     @property
     def n_frames(self) -> int:
@@ -100,6 +103,7 @@ def from_frames(frames: Sequence[Frame], *, spacing: float | None = None, source
                 f"{source}: frame {index} holds other atoms than frame 0, or in another order; a trajectory follows "
                 "the same atoms: give the files of different systems one by one"
             )
+    between = _declared_spacing(frames, source) if spacing is None else spacing
     numbers = first.numbers.numpy()
     masses = frames[0].arrays.get("masses", atomic_masses[numbers])
     momenta = [frame.arrays.get("momenta") for frame in frames]
@@ -111,13 +115,52 @@ def from_frames(frames: Sequence[Frame], *, spacing: float | None = None, source
         positions=np.array([frame.system.positions.numpy() for frame in frames], dtype=float),
         cells=np.array([frame.system.cell[0].numpy() for frame in frames], dtype=float),
         pbc=first.pbc[0].numpy(),
-        spacing=_spacing(frames, source) if spacing is None else spacing,
+        spacing=between,
         masses=np.asarray(masses, dtype=float),
         velocities=velocities,
     )
 
 
-def _spacing(frames: Sequence[Frame], source: str) -> float:
+def from_dynamics(
+    dataset: TrajectoryDataset, system: int = 0, *, skip: int = 0, every: int = 1, spacing: float | None = None
+) -> Trajectory:
+    """The trajectory of one system of a file of molecular dynamics, read at once.
+
+    Args:
+        dataset: the file.
+        system: its index.
+        skip: frames left out at the start.
+        every: take each of so many frames.
+        spacing: time between the frames that are taken, in fs; None for what the file says.
+
+    Raises:
+        DataError: no frames left, or frames that are not equally spaced.
+    """
+    rows = slice(skip, None, every)
+    times = dataset.array("time", system)[rows]
+    source = f"{dataset.path}, system {system}"
+    if len(times) == 0:
+        raise
+        DataError(f"{source}: expected more than {skip} frames, found {len(dataset.frames_of(system))}: skip fewer")
+    first = dataset[dataset.frames_of(system)[0]]
+    numbers = first.system.numbers.numpy()
+    masses = np.asarray(first.arrays.get("masses", atomic_masses[numbers]), dtype=float)
+    velocities = None
+    if "momenta" in first.arrays:
+        velocities = dataset.array("momenta", system)[rows].astype(float) / masses[:, None]
+    return Trajectory(
+        numbers=numbers,
+        positions=dataset.array("positions", system)[rows].astype(float),
+        cells=dataset.array("cell", system)[rows].astype(float),
+        pbc=first.system.pbc[0].numpy(),
+        spacing=_spacing(times, source) if spacing is None else spacing,
+        masses=masses,
+        velocities=velocities,
+        followed=True,
+    )
+
+
+def _declared_spacing(frames: Sequence[Frame], source: str) -> float:
     if len(frames) == 1:
         return 0.0
     key = next((key for key in TIME_KEYS if key in frames[0].info), None)
@@ -125,7 +168,13 @@ def _spacing(frames: Sequence[Frame], source: str) -> float:
         raise DataError(
             f"{source}: expected the time of each frame in info['time_fs'], found none; give the time between frames"
         )
-    steps = np.diff([float(frame.info[key]) for frame in frames])
+    return _spacing(np.array([float(frame.info[key]) for frame in frames]), source)
+
+
+def _spacing(times: Float[ndarray, " frames"], source: str) -> float:
+    if len(times) == 1:
+        return 0.0
+    steps = np.diff(times)
     if not (steps > 0).all() or np.ptp(steps) > 1e-6 * steps[0]:
         raise DataError(
             f"{source}: expected frames at equally spaced times, found steps from {steps.min():g} to {steps.max():g} "
@@ -151,7 +200,7 @@ def unwrapped(trajectory: Trajectory) -> Float[ndarray, "frames atoms 3"]:
 
     Reference: S. von Bülow, J. T. Bullerjahn, G. Hummer, J. Chem. Phys. 153, 021101 (2020), doi:10.1063/5.0008316.
     """
-    if not trajectory.pbc.any() or trajectory.n_frames < 2:
+    if trajectory.followed or not trajectory.pbc.any() or trajectory.n_frames < 2:
         return trajectory.positions
     lattice = np.where(trajectory.pbc[:, None], trajectory.cells, 0)[1:]
     inverse = np.linalg.pinv(lattice)

@@ -66,7 +66,7 @@ def phonons(bands: Table, dos: Table, summary: Mapping[str, Any]) -> Figure:
     """Band structure and, beside it, the density of states."""
     names = [name for name in bands if name.startswith("band_")]
     with canvas((5.4, 3.2)) as (figure, axes):
-        side = axes.inset_axes((1.03, 0, 0.28, 1), sharey=axes)
+        side = axes.inset_axes((1.05, 0, 0.28, 1), sharey=axes)
         for name in names:
             axes.plot(bands["distance_per_ang"], bands[name], color=BLUE, linewidth=1.1)
         for _, tick in summary["path"]:
@@ -79,6 +79,7 @@ def phonons(bands: Table, dos: Table, summary: Mapping[str, Any]) -> Figure:
         side.fill_betweenx(dos["frequency_thz"], 0, dos["density_per_thz"], color=BLUE, alpha=0.25, linewidth=0)
         side.plot(dos["density_per_thz"], dos["frequency_thz"], color=BLUE, linewidth=1)
         side.set_xlim(left=0)
+        side.set_xticks([tick for tick in side.get_xticks() if 0 < tick <= side.get_xlim()[1]])
         side.set_xlabel("density (1/THz)")
         side.tick_params(labelleft=False)
         top = 1.06 * max(bands[name].max() for name in names)

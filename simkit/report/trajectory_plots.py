@@ -101,16 +101,17 @@ _WHOLE = ("density_per_thz", "density_error_per_thz")
 
 def _shown(frequency: Float[ndarray, " rows"], density: Float[ndarray, " rows"]) -> slice:
     """Up to a little beyond where the spectrum has ended."""
-    last = int(np.flatnonzero(density > 2e-3 * density.max())[-1])
+    last = int(np.flatnonzero(density > 5e-3 * density.max())[-1])
     return slice(0, min(len(frequency), int(1.1 * last) + 2))
 
 
 def block_errors(table: Table, summary: Mapping[str, Any]) -> Figure:
-    """Standard error of each column over the size of blocks, relative to that of the chosen size."""
-    with canvas(WIDE) as (figure, axes):
+    """Standard error of each column that changes over the size of blocks, relative to that of the chosen size."""
+    columns = {name: found for name, found in summary["columns"].items() if found["error"] > 0}
+    with canvas((5.4, 3.0)) as (figure, axes):
         axes.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
-        for colour, (name, found) in zip(PALETTE * 20, summary["columns"].items(), strict=False):
-            unit = found["error"] or 1.0
+        for colour, (name, found) in zip(PALETTE * 20, columns.items(), strict=False):
+            unit = found["error"]
             values, spread = table[f"error_{name}"] / unit, table[f"uncertainty_{name}"] / unit
             axes.errorbar(
                 table["block_size"], values, spread, color=colour, marker=".", linewidth=1, capsize=1.5, label=name
@@ -119,9 +120,10 @@ def block_errors(table: Table, summary: Mapping[str, Any]) -> Figure:
             axes.plot(table["block_size"][chosen], values[chosen], "o", color=colour, markersize=6, fillstyle="none")
         axes.set_xscale("log", base=2)
         axes.set_xlabel("rows in a block")
-        axes.set_ylabel("error of the mean, of the chosen")
+        axes.set_ylabel("error of the mean / chosen")
         axes.set_ylim(bottom=0)
-        axes.legend()
+        if columns:
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
         svg = as_svg(figure)
     unsure = [name for name, found in summary["columns"].items() if not found["converged"]]
     words = f"too short for {', '.join(unsure)}" if unsure else "all converged"

@@ -24,6 +24,7 @@ def average_log(
     folder: str | os.PathLike[str],
     *,
     columns: Sequence[str] | None = None,
+    system: int | None = None,
     skip_fraction: float = 0.2,
 ) -> dict[str, Any]:
     """Mean, standard error and statistical inefficiency of columns of a CSV file; see
@@ -35,15 +36,16 @@ def average_log(
         source: table of numbers, such as the ``log.csv`` of molecular dynamics.
         folder: where results go.
         columns: names; all that do not count time by default.
+        system: index of the system, for logs of several.
         skip_fraction: part of the rows left out at the start, where the run is not yet in equilibrium.
 
     Returns:
         For each column what :class:`simkit.analysis.statistics.Average` holds, in the unit that its name ends with.
 
     Raises:
-        DataError: a column that is not there or holds values that are no numbers, or too few rows.
+        DataError: a column or system that is not there, values that are no numbers, or too few rows.
     """
-    table = read_table(source)
+    table = _of_system(read_table(source), system, source)
     names = [name for name in table if name not in CLOCKS] if columns is None else list(columns)
     missing = [name for name in names if name not in table]
     if missing or not names:
@@ -68,3 +70,19 @@ def average_log(
     }
     write_json(Path(folder) / "averages.json", summary)
     return summary
+
+
+def _of_system(
+    table: dict[str, np.ndarray], system: int | None, source: str | os.PathLike[str]
+) -> dict[str, np.ndarray]:
+    """The rows of one system; logs of one system have no column for it."""
+    owners = table.get("system", np.zeros(0)).astype(int)
+    values = {name: column for name, column in table.items() if name != "system"}
+    there = np.unique(owners).tolist()
+    if system is None and len(there) <= 1:
+        return values
+    if system not in there:
+        raise DataError(
+            f"{source}: expected system to be one of {', '.join(map(str, there[:20])) or 'none'}, found {system}"
+        )
+    return {name: column[owners == system] for name, column in values.items()}

@@ -18,6 +18,9 @@ from simkit.errors import DataError
 from simkit.files import write_json
 from simkit.tasks.trajectories import Sources, read_trajectories
 
+DIFFUSIVE = 0.2
+"""Largest distance of the exponent of the displacement in time from 1 at which a slope counts as diffusion."""
+
 
 def rdf_files(
     sources: Sources,
@@ -26,6 +29,7 @@ def rdf_files(
     r_max: float | None = None,
     bins: int = 200,
     blocks: int = 5,
+    system: int | None = None,
     skip: int = 0,
     every: int = 1,
 ) -> dict[str, Any]:
@@ -40,7 +44,8 @@ def rdf_files(
     Raises:
         DataError: what the files or ``r_max`` do not allow.
     """
-    trajectories = [_without_times(source, skip, every) for source in sources]
+    # the order of frames does not matter to a distribution, so they need no times
+    trajectories = read_trajectories(sources, system=system, skip=skip, every=every, spacing=1.0)
     found = radial_distribution(trajectories, r_max=r_max, bins=bins, blocks=blocks)
     columns = {"r_ang": found.r}
     pairs = {}
@@ -68,6 +73,7 @@ def diffusion_files(
     remove_drift: bool = True,
     viscosity: float | None = None,
     temperature: float | None = None,
+    system: int | None = None,
     skip: int = 0,
     every: int = 1,
     spacing: float | None = None,
@@ -83,17 +89,18 @@ def diffusion_files(
         blocks, fit, remove_drift: as for :func:`simkit.analysis.diffusion.diffusion`.
         viscosity: shear viscosity in mPa·s; with it and the temperature, the result for an infinite box is given too.
         temperature: in K, for that.
-        skip, every, spacing: as for :func:`simkit.tasks.trajectories.read_trajectories`.
+        system, skip, every, spacing: as for :func:`simkit.tasks.trajectories.read_trajectories`.
 
     Returns:
-        For each element D and its error in m²/s, the exponent of the displacement in time, and the window of the fit.
+        For each element D and its error in m²/s, the exponent of the displacement in time and whether it is near enough
+        to 1, and the window of the fit.
 
     Raises:
         DataError: what the files do not allow.
     """
     if (viscosity is None) != (temperature is None):
         raise DataError("the correction for the size of the box needs both the viscosity and the temperature")
-    trajectories = read_trajectories(sources, skip=skip, every=every, spacing=spacing)
+    trajectories = read_trajectories(sources, system=system, skip=skip, every=every, spacing=spacing)
     length = None if viscosity is None else _cube(trajectories)
     columns: dict[str, np.ndarray] = {}
     elements: dict[str, Any] = {}
@@ -119,6 +126,7 @@ def spectrum_files(
     resolution: float = 0.5,
     blocks: int = 5,
     remove_drift: bool = True,
+    system: int | None = None,
     skip: int = 0,
     every: int = 1,
     spacing: float | None = None,
@@ -134,7 +142,7 @@ def spectrum_files(
     Raises:
         DataError: what the files do not allow.
     """
-    trajectories = read_trajectories(sources, skip=skip, every=every, spacing=spacing)
+    trajectories = read_trajectories(sources, system=system, skip=skip, every=every, spacing=spacing)
     found = vibrational_spectrum(trajectories, resolution=resolution, blocks=blocks, remove_drift=remove_drift)
     write_table(
         Path(folder) / "autocorrelation.csv",
@@ -160,15 +168,11 @@ def spectrum_files(
     return summary
 
 
-def _without_times(source: str | os.PathLike[str], skip: int, every: int) -> Trajectory:
-    """A trajectory whose frames need no times: order does not matter to a distribution."""
-    return read_trajectories([source], skip=skip, every=every, spacing=1.0)[0]
-
-
 def _coefficients(found: Diffusion) -> dict[str, Any]:
     return {
         "d_m2_per_s": found.coefficient * M2_PER_S,
         "d_error_m2_per_s": None if np.isnan(found.error) else found.error * M2_PER_S,
+        "diffusive": bool(abs(found.exponent - 1) < DIFFUSIVE),
         "exponent": None if np.isnan(found.exponent) else found.exponent,
         "fit_from_fs": found.window[0],
         "fit_to_fs": found.window[1],

@@ -96,7 +96,7 @@ def test_diffusion(tmp_path, walk):
 
 
 def test_spectrum(tmp_path, walk):
-    summary = run(Spectrum(trajectories=["t"], blocks=2, resolution=1.0), tmp_path / "out", t=walk)
+    summary = run(Spectrum(trajectories=["t"], blocks=2, resolution=1.5), tmp_path / "out", t=walk)
     assert summary["peak_thz"] == pytest.approx(2, abs=0.13)
     assert summary["peak_per_cm"] == pytest.approx(66.7, abs=4)
     table = read_table(tmp_path / "out" / "spectrum.csv")
@@ -125,12 +125,12 @@ def test_dynamics_then_analysis(tmp_path, argon_model, crystal):
     write(tmp_path / "crystal.xyz", crystal)
     options = {"temperature": 20.0, "timestep": 4.0, "steps": 120, "save_every": 4, "ensemble": "nve"}
     run_md(argon_model, tmp_path / "crystal.xyz", tmp_path / "md", **options)
-    trajectory = tmp_path / "md" / "trajectory.xyz"
-    assert spectrum_files([trajectory], tmp_path, blocks=1, resolution=2.0)["peak_thz"] < 3
+    trajectory = tmp_path / "md" / "trajectory.h5"
+    assert spectrum_files([trajectory], tmp_path, blocks=1, resolution=3.0)["peak_thz"] < 3
     found = rdf_files([trajectory], tmp_path, blocks=1, bins=26)["pairs"]["Ar-Ar"]
     assert found["peak_ang"] < 5.3 / 2
     summary = run(Averages(log="l"), tmp_path / "averages", l=tmp_path / "md" / "log.csv")
-    assert set(summary["columns"]) == {"potential_ev", "kinetic_ev", "total_ev", "temperature_k"}
+    assert set(summary["columns"]) >= {"potential_ev", "kinetic_ev", "total_ev", "temperature_k"}
     total = summary["columns"]["total_ev"]
     assert total["error"] < 1e-3
     assert total["mean"] == pytest.approx(read_table(tmp_path / "md" / "log.csv")["total_ev"][24:].mean(), abs=1e-4)
@@ -142,6 +142,12 @@ def test_averages_of_a_table(tmp_path):
     found = average_log(tmp_path / "log.csv", tmp_path, skip_fraction=0.0)["columns"]["pressure_gpa"]
     assert found["mean"] == pytest.approx(2, abs=4 * found["error"])
     assert found["error"] == pytest.approx(1 / 64, rel=0.2)
+    both = {"system": np.tile([0.0, 1.0], 2048), "pressure_gpa": values + np.tile([0.0, 10.0], 2048)}
+    write_table(tmp_path / "both.csv", both)
+    second = average_log(tmp_path / "both.csv", tmp_path, system=1)["columns"]
+    assert (second["pressure_gpa"]["mean"], len(second)) == (pytest.approx(12, abs=0.1), 1)
+    with pytest.raises(DataError, match="one of 0, 1, found None"):
+        average_log(tmp_path / "both.csv", tmp_path)
     with pytest.raises(DataError, match="expected the columns energy, found step, pressure_gpa"):
         average_log(tmp_path / "log.csv", tmp_path, columns=["energy"])
 
@@ -152,7 +158,7 @@ def test_properties_of_a_crystal_of_the_wrong_size(tmp_path, argon_model):
     with pytest.raises(DataError, match="start from a relaxed crystal"):
         equation_of_state(argon_model, swollen, tmp_path, opening=Opening(relax=False))
     found = equation_of_state(argon_model, tmp_path / "swollen.xyz", tmp_path, equation="vinet")
-    assert found["v0_over_given_volume"] == pytest.approx(1, abs=1e-4)
+    assert found["v0_over_given_volume"] == pytest.approx(1, abs=1e-3)
     summary = run(
         Elastic(model="m", structure="s", relax=False), tmp_path / "out", m=argon_model, s=tmp_path / "swollen.xyz"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from simkit.workflow.step import Context, Input, Step
 
@@ -17,6 +17,7 @@ class Averages(Step):
 
     log: Input = Field(description="CSV file of numbers, such as the log.csv of a step md.")
     columns: list[str] | None = Field(None, description="Names; all that do not count time if not given.")
+    system: NonNegativeInt | None = Field(None, description="Of logs of several systems.")
     skip_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, description="Part of the rows left out at the start, before equilibrium."
     )
@@ -36,9 +37,11 @@ class Averages(Step):
 
         if self.plot:
             require_drawing()
-        summary = average_log(
-            context.path(self.log), context.folder, columns=self.columns, skip_fraction=self.skip_fraction
-        )
+        own = self.model_dump(include={"columns", "system", "skip_fraction"})
+        summary = average_log(context.path(self.log), context.folder, **own)
+        for name, found in summary["columns"].items():
+            if not found["converged"]:
+                context.progress.say(f"{name}: the log is too short for its correlations; the error is too small")
         if self.plot:
             table = read_table(context.folder / "blocking.csv")
             save_figure(context.folder / "averages.svg", block_errors(table, summary))

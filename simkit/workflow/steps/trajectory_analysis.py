@@ -22,6 +22,7 @@ class OfTrajectories(Step, ABC):
     """Settings that all analyses of trajectories share."""
 
     trajectories: list[Input] = Field(min_length=1, description="Trajectory files, one for each run.")
+    system: NonNegativeInt | None = Field(None, description="Of files with several; all of them if not given.")
     skip: NonNegativeInt = Field(0, description="Frames left out at the start of each run, before equilibrium.")
     every: PositiveInt = Field(1, description="Take each of so many frames.")
     blocks: PositiveInt = Field(5, description="Parts of each run, taken as independent for the errors.")
@@ -36,6 +37,7 @@ class OfTrajectories(Step, ABC):
         return {
             "sources": [context.path(one) for one in self.trajectories],
             "folder": context.folder,
+            "system": self.system,
             "skip": self.skip,
             "every": self.every,
             "blocks": self.blocks,
@@ -102,6 +104,13 @@ class Diffusion(OfTrajectories):
 
         own = self.model_dump(include={"fit", "remove_drift", "viscosity", "temperature", "spacing"})
         summary = diffusion_files(**self._prepare(context), **own)
+        for symbol, found in summary["elements"].items():
+            if not found["diffusive"]:
+                context.progress.say(
+                    f"{symbol}: in the window of the fit the displacement does not grow in proportion to time "
+                    f"(exponent {found['exponent'] or 0:.2f}): this is not diffusion yet; run longer, or fit at later "
+                    "times"
+                )
         if self.plot:
             table = read_table(context.folder / "diffusion.csv")
             save_figure(context.folder / "diffusion.svg", mean_squared_displacement(table, summary))
