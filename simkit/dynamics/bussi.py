@@ -36,8 +36,8 @@ class StochasticRescaling:
             which none is fixed: rounding errors would grow into a drift, as nothing takes energy from it.
     """
 
-    temperature: Float[Tensor, "*systems"]
-    time_constant: Float[Tensor, "*systems"]
+    temperature: Tensor
+    time_constant: Tensor
     generator: torch.Generator | None = None
     drift: bool = False
 

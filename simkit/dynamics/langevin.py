@@ -30,8 +30,8 @@ class OrnsteinUhlenbeck:
             relative to it, exactly, in systems of several atoms of which none is fixed.
     """
 
-    temperature: Float[Tensor, "*systems"]
-    friction: Float[Tensor, "*systems"]
+    temperature: Tensor
+    friction: Tensor
     generator: torch.Generator | None = None
     drift: bool = False
 

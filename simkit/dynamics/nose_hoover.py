@@ -52,8 +52,8 @@ class NoseHooverChain:
         repetitions: number of equal parts that a step is cut into before.
     """
 
-    temperature: Float[Tensor, "*systems"]
-    time_constant: Float[Tensor, "*systems"]
+    temperature: Tensor
+    time_constant: Tensor
     links: int = 3
     factorisation: int = 3
     repetitions: int = 1

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from simkit.dynamics.state import MDState
@@ -22,7 +21,7 @@ def setting(
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
-) -> Float[Tensor, "*systems"]:
+) -> Tensor:
     """A checked setting in float64: a number, or a vector with one for each system.
 
     Args:
@@ -44,7 +43,7 @@ def setting(
     return values
 
 
-def for_systems(values: Float[Tensor, "*systems"], state: MDState, name: str) -> Float[Tensor, "*systems"]:
+def for_systems(values: Tensor, state: MDState, name: str) -> Tensor:
     """A setting that can be multiplied with a vector that has one number for each system of a state.
 
     Raises:

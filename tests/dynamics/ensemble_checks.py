@@ -52,8 +52,8 @@ def slope_of_log_ratio(first: ArrayLike, second: ArrayLike) -> tuple[float, floa
         first: independent samples of one run.
         second: independent samples of the other.
     """
-    samples = np.concatenate([np.ravel(np.asarray(values, dtype=float)) for values in (first, second)])
-    labels = np.repeat([0.0, 1.0], [np.size(first), np.size(second)])
+    both = [np.ravel(np.asarray(values, dtype=float)) for values in (first, second)]
+    samples, labels = np.concatenate(both), np.repeat([0.0, 1.0], [values.size for values in both])
     centre, width = samples.mean(), samples.std()
     design = np.stack([np.ones_like(samples), (samples - centre) / width], axis=1)
     coefficients = np.zeros(2)

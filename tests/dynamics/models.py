@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from simkit.graph import Graph
-from simkit.potential import AtomicOutput, Capabilities, Potential
+from simkit.dynamics.state import MDState
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.system import System
 
 EPSILON = 0.0104
-ARGON = LennardJones(epsilon=EPSILON, sigma=3.4, cutoff=8.0)
+ARGON = LennardJones(epsilon=EPSILON, sigma=3.4, cutoff=5.0)
 
 
-class Springs(Potential):
-    """Every atom on a spring to the origin: ``E = Σ k x² / 2``."""
+@dataclass
+class Springs:
+    """Forces of springs that hold every atom at the origin: ``E = Σ k x² / 2``."""
 
-    kind: ClassVar[str] = "springs"
+    constant: float
+    evaluations: int = 0
 
-    def __init__(self, constant: float) -> None:
-        super().__init__(Capabilities(cutoff=0.1, interaction_range=0.1))
-        self.constant = constant
-
-    def forward(self, graph: Graph) -> AtomicOutput:
-        return AtomicOutput(0.5 * self.constant * graph.system.positions.square().sum(1))
-
-    def config(self) -> dict[str, Any]:
-        return {"constant": self.constant}
+    def __call__(self, state: MDState) -> MDState:
+        if state.forces is not None:
+            return state
+        self.evaluations += 1
+        positions = state.system.positions
+        energy = state.sum_over_atoms(0.5 * self.constant * positions.square().sum(1))
+        return replace(state, energy=energy, forces=-self.constant * positions)
 
 
 def oscillators(systems: int, atoms: int) -> System:
     """Atoms at the origin, for springs to hold."""
-    return System.from_ase([Atoms(f"Ar{atoms}", positions=torch.zeros(atoms, 3).numpy())] * systems)
+    return System.from_ase([Atoms(f"Ar{atoms}", positions=np.zeros((atoms, 3)))] * systems)
 
 
-def clusters(systems: int) -> System:
+def crystals(systems: int) -> System:
     """Solid argon, eight atoms in a periodic cell."""
     return System.from_ase([bulk("Ar", "fcc", a=5.4, cubic=True) * (2, 1, 1)] * systems)
