@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.eos import EquationOfState
 
-import simkit
+from simkit import Potential, System, load_model
+from simkit.analysis.batches import evaluate_many
+from simkit.analysis.equation_of_state import fit_equation_of_state, scaled_cells, volumes_of
 from simkit.datasets.base import Dataset
 from simkit.datasets.files import open_dataset
 from simkit.units import GPA
@@ -31,7 +32,6 @@ class Point:
     strain: np.ndarray
     reference: np.ndarray
     model: np.ndarray
-    atoms: Atoms
 
 
 def perfect_crystals(dataset: Dataset) -> list[tuple[Atoms, np.ndarray]]:
@@ -58,14 +58,14 @@ def unstrained_length(crystals: list[tuple[Atoms, np.ndarray]]) -> float:
     return float(values[counts.argmax()])
 
 
-def points(crystals: list[tuple[Atoms, np.ndarray]], calculator: simkit.Calculator) -> list[Point]:
+def points(crystals: list[tuple[Atoms, np.ndarray]], potential: Potential) -> list[Point]:
     length = unstrained_length(crystals)
+    predictions = evaluate_many(potential, [System.from_ase(atoms) for atoms, _ in crystals], ("energy", "stress"))
     made = []
-    for atoms, reference in crystals:
+    for (atoms, reference), prediction in zip(crystals, predictions, strict=True):
+        assert prediction.stress is not None
         gradient = atoms.cell.array / length - np.eye(3)
-        atoms.calc = calculator
-        model = atoms.get_stress(voigt=False)
-        made.append(Point(0.5 * (gradient + gradient.T), reference / GPA, model / GPA, atoms))
+        made.append(Point(0.5 * (gradient + gradient.T), reference / GPA, prediction.stress[0].numpy() / GPA))
     return made
 
 
@@ -97,17 +97,14 @@ def elastic_constants(data: list[Point], source: str) -> dict[str, float]:
     }
 
 
-def equation_of_state(crystal: Atoms, length: float, calculator: simkit.Calculator) -> tuple[float, float]:
+def equation_of_state(crystal: Atoms, length: float, potential: Potential) -> tuple[float, float]:
     """Length of the cell in Å and bulk modulus in GPa."""
-    volumes, energies = [], []
-    for factor in np.linspace(0.97, 1.03, 9):
-        atoms = crystal.copy()
-        atoms.set_cell(np.eye(3) * length * factor, scale_atoms=True)
-        atoms.calc = calculator
-        volumes.append(atoms.get_volume())
-        energies.append(atoms.get_potential_energy())
-    volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    return volume ** (1 / 3), modulus / GPA
+    cubic = crystal.copy()
+    cubic.set_cell(np.eye(3) * length, scale_atoms=True)
+    systems = scaled_cells(System.from_ase(cubic), np.linspace(0.97, 1.03, 9) ** 3)
+    energies = np.array([float(one.energy[0]) for one in evaluate_many(potential, systems, ("energy",))])
+    found = fit_equation_of_state(volumes_of(systems), energies)
+    return found.volume ** (1 / 3), found.bulk_modulus
 
 
 def main() -> None:
@@ -115,13 +112,13 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("strained")
     arguments = parser.parse_args()
-    calculator = simkit.Calculator(arguments.model, dtype="float64")
+    potential = load_model(arguments.model, dtype="float64").requires_grad_(False)
     crystals = perfect_crystals(open_dataset(arguments.strained))
     length = unstrained_length(crystals)
-    data = points(crystals, calculator)
+    data = points(crystals, potential)
     reference, model = elastic_constants(data, "reference"), elastic_constants(data, "model")
     reference["B"] = (reference["C11"] + 2 * reference["C12"]) / 3
-    fitted, model["B"] = equation_of_state(crystals[0][0], length, calculator)
+    fitted, model["B"] = equation_of_state(crystals[0][0], length, potential)
     print(f"{len(data)} strained perfect crystals")
     print("quantity   DFT      model    difference")
     for name in ("C11", "C12", "C44", "B"):
