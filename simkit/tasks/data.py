@@ -14,6 +14,7 @@ from simkit.datasets.ase_frames import CANDIDATES
 from simkit.datasets.base import Dataset, Frame
 from simkit.datasets.combine import Subset
 from simkit.datasets.files import open_dataset
+from simkit.datasets.json_records import JsonRecords
 from simkit.datasets.splits import split_by_group, split_random
 from simkit.errors import DataError
 from simkit.training.sources import ReadingSettings, SplitSettings
@@ -75,6 +76,8 @@ def open_data(path: str | os.PathLike[str], reading: ReadingSettings | None = No
     """
     reading = reading or ReadingSettings()
     dataset = open_dataset(path, **reading.options())
+    if reading.stress_order is not None and not isinstance(dataset, JsonRecords):
+        raise DataError(f"{path}: only JSON records have an order of shear stresses; remove stress_order")
     if reading.forces_sign == reading.stress_sign == 1:
         return dataset
     return Reversed(dataset, reading.forces_sign, reading.stress_sign)

@@ -154,6 +154,7 @@ def test_frames_that_are_written_keep_the_labels_that_were_chosen(simkit, tmp_pa
         ("forces_unit=kcal", "reading.forces_unit: expected a unit of force"),
         ("forces_sign=2", "reading.forces_sign: expected 1 or -1, found 2"),
         ("energy_key=absent", "expected the key 'absent' for the energy, found only"),
+        ("stress_order=xy yz zx", "only JSON records have an order of shear stresses; remove stress_order"),
         ("format=pdf", "reading.format: expected 'extxyz'"),
     ],
 )
