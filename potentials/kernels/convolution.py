@@ -1,10 +1,12 @@
 """The convolution as one operator: gather, weigh, couple and sum over neighbours without storing messages.
 
-``out_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1} G_{ij,p,m1,m3} h_{j,l1,m1}`` in each channel. With a gradient a of the output,
-``S = Σ a·h·w·G`` is linear in each of its four arguments: the derivatives of S with respect to three of them are the
-backward pass, and derivatives of those are S again with one argument replaced.
+``out_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1} G_{ij,p,m1,m3} h_{j,l1,m1}`` in each channel, with ``w = hidden @ matrix``: the
+last layer of the radial network is part of the operator, because the weights would be by far the largest array; here
+they exist for a few atoms at a time. With a gradient a of the output, ``S = Σ a·h·w·G`` is linear in each factor: its
+derivatives with respect to the others are the backward pass, and derivatives of those are S again with one factor
+replaced.
 
-Rows of channels: ``features`` holds, degree after degree, ``atoms (2·l1+1)`` of them, ``weights`` ``edges paths``, and
+Rows of channels: ``features`` holds, degree after degree, ``atoms (2·l1+1)`` of them, the weights ``edges paths``, and
 ``out``, degree after degree, ``atoms (2·l3+1) paths(l3)``. ``couplings`` has for each edge the matrices (m1, m3) of
 all paths. ``pointers`` says that the edges of atom i are ``pointers[i]`` to ``pointers[i + 1]``.
 """
@@ -14,12 +16,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from simkit.potentials.irreps import Path
-from simkit.potentials.kernels.threads import array, run, shares
+from simkit.potentials.kernels.threads import Workers, array
+
+CHUNK_BYTES = 2**20
+"""Memory for the weights of a few atoms: about half of a second-level cache."""
 
 
 def path_layout(paths: Sequence[Path]) -> Int[Tensor, "paths 7"]:
@@ -38,7 +44,8 @@ def path_layout(paths: Sequence[Path]) -> Int[Tensor, "paths 7"]:
 
 def fused_convolution(
     features: Sequence[Float[Tensor, "atoms _ channels"]],
-    weights: Float[Tensor, "edges paths channels"],
+    hidden: Float[Tensor, "edges hidden"],
+    matrix: Float[Tensor, "hidden weights"],
     couplings: Float[Tensor, "edges entries"],
     pointers: Int[Tensor, " pointers"],
     neighbour: Int[Tensor, " edges"],
@@ -47,31 +54,46 @@ def fused_convolution(
     """Messages of each degree l3, ``atoms (2·l3+1) (paths · channels)``, from features of each degree l1."""
     atoms, channels = features[0].shape[0], features[0].shape[2]
     rows = torch.cat([block.flatten(0, 1) for block in features])
-    flat = weights.flatten(0, 1)
-    out = torch.ops.simkit.convolve(rows, flat, couplings, pointers, neighbour, layout)
+    out = torch.ops.simkit.convolve(rows, hidden, matrix, couplings, pointers, neighbour, layout)
     shapes = sorted({(n3, width) for _, _, n3, _, _, width, _ in layout.tolist()})
     blocks = out.split([atoms * n3 * width for n3, width in shapes])
     return [block.view(atoms, n3, width * channels) for block, (n3, width) in zip(blocks, shapes, strict=True)]
 
 
-def _out_rows(pointers: Tensor, layout: Tensor) -> int:
-    return (pointers.shape[0] - 1) * int(layout[:, 2].sum())
+def _workers(features: Tensor, pointers: np.ndarray, layout: Tensor) -> Workers:
+    bytes_of_edge = layout.shape[0] * features.shape[1] * features.element_size()
+    return Workers(pointers, max(1, CHUNK_BYTES // bytes_of_edge))
+
+
+def _weights(hidden: Tensor, matrix: Tensor, channels: int) -> tuple[Tensor, np.ndarray]:
+    """Weights of some edges as a matrix, and the same memory as rows of channels."""
+    weights = hidden @ matrix
+    return weights, weights.numpy().reshape(-1, channels)
 
 
 @torch.library.custom_op(
     "simkit::convolve",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor features, Tensor weights, Tensor couplings, Tensor pointers, Tensor neighbour, Tensor layout) "
-    "-> Tensor",
+    schema="(Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor pointers, Tensor neighbour, "
+    "Tensor layout) -> Tensor",
 )
-def _convolve(features, weights, couplings, pointers, neighbour, layout):
+@torch.no_grad()
+def _convolve(features, hidden, matrix, couplings, pointers, neighbour, layout):
     from simkit.potentials.kernels import convolution_loops
 
-    out = features.new_zeros(_out_rows(pointers, layout), features.shape[1])
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    given = [array(tensor) for tensor in (features, weights, couplings)]
-    run(lambda _, first, last: convolution_loops.forward(first, last, *graph, *given, out.numpy()), shares(graph[0]))
+    channels = features.shape[1]
+    out = features.new_zeros((pointers.shape[0] - 1) * int(layout[:, 2].sum()), channels)
+    x, g, found = array(features), array(couplings), out.numpy()
+    with _workers(features, graph[0], layout) as workers:
+        for first, last, edges in workers.chunks():
+            _, w = _weights(hidden[edges], matrix, channels)
+
+            def task(_: int, begin: int, end: int, shift: int = edges.start, w: np.ndarray = w) -> None:
+                convolution_loops.forward(begin, end, shift, *graph, x, w, g, found)
+
+            workers.run(task, first, last)
     return out
 
 
@@ -79,52 +101,79 @@ def _convolve(features, weights, couplings, pointers, neighbour, layout):
     "simkit::convolve_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor gradient, Tensor features, Tensor weights, Tensor couplings, Tensor pointers, Tensor neighbour, "
-    "Tensor layout, bool for_features) -> (Tensor, Tensor, Tensor)",
+    schema="(Tensor gradient, Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor pointers, "
+    "Tensor neighbour, Tensor layout, bool for_features, bool for_matrix) -> (Tensor, Tensor, Tensor, Tensor)",
 )
-def _convolve_backward(gradient, features, weights, couplings, pointers, neighbour, layout, for_features):
+@torch.no_grad()
+def _convolve_backward(
+    gradient, features, hidden, matrix, couplings, pointers, neighbour, layout, for_features, for_matrix
+):
     from simkit.potentials.kernels import convolution_loops
 
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    given = [array(tensor) for tensor in (gradient, features, weights, couplings)]
-    ranges = shares(graph[0])
-    d_features = features.new_zeros(len(ranges) if for_features else 1, *features.shape)
-    d_weights, d_couplings = torch.empty_like(weights), torch.zeros_like(couplings)
-    rest = (d_weights.numpy(), d_couplings.numpy())
+    a, x, g = array(gradient), array(features), array(couplings)
+    d_hidden, d_matrix, d_couplings = torch.empty_like(hidden), torch.zeros_like(matrix), torch.empty_like(couplings)
+    d_g = d_couplings.numpy()
+    with _workers(features, graph[0], layout) as workers:
+        d_features = features.new_zeros(workers.count if for_features else 1, *features.shape)
+        for first, last, edges in workers.chunks():
+            weights, w = _weights(hidden[edges], matrix, features.shape[1])
+            d_weights = torch.empty_like(weights)
+            d_w = d_weights.numpy().reshape(w.shape)
 
-    def task(share: int, first: int, last: int) -> None:
-        found = (d_features[share if for_features else 0].numpy(), *rest)
-        convolution_loops.backward(first, last, *graph, *given, for_features, *found)
+            def task(thread: int, begin: int, end: int, shift: int = edges.start, w: Any = w, d_w: Any = d_w) -> None:
+                d_x = d_features[thread if for_features else 0].numpy()
+                convolution_loops.backward(begin, end, shift, *graph, a, x, w, g, for_features, d_x, d_w, d_g)
 
-    run(task, ranges)
-    return _sum(d_features), d_weights, d_couplings
+            workers.run(task, first, last)
+            torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
+            if for_matrix:
+                d_matrix.addmm_(hidden[edges].mT, d_weights)
+    return _sum(d_features), d_hidden, d_matrix, d_couplings
 
 
 @torch.library.custom_op(
     "simkit::convolve_double_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor gradient, Tensor features, Tensor weights, Tensor couplings, Tensor t_features, Tensor t_weights, "
-    "Tensor t_couplings, Tensor pointers, Tensor neighbour, Tensor layout) -> (Tensor, Tensor, Tensor, Tensor)",
+    schema="(Tensor gradient, Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor t_features, "
+    "Tensor t_hidden, Tensor? t_matrix, Tensor t_couplings, Tensor pointers, Tensor neighbour, Tensor layout) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
+@torch.no_grad()
 def _convolve_double_backward(
-    gradient, features, weights, couplings, t_features, t_weights, t_couplings, pointers, neighbour, layout
-):
+    gradient, features, hidden, matrix, couplings, t_features, t_hidden, t_matrix, t_couplings, pointers, neighbour,
+    layout,
+):  # fmt: skip
     from simkit.potentials.kernels import convolution_loops
 
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    given = [array(tensor) for tensor in (gradient, features, weights, couplings, t_features, t_weights, t_couplings)]
-    ranges = shares(graph[0])
-    d_gradient, d_features = torch.zeros_like(gradient), features.new_zeros(len(ranges), *features.shape)
-    d_weights, d_couplings = torch.empty_like(weights), torch.zeros_like(couplings)
-    rest = (d_weights.numpy(), d_couplings.numpy())
+    a, x, g, t_x, t_g = [array(value) for value in (gradient, features, couplings, t_features, t_couplings)]
+    d_gradient, d_couplings = torch.zeros_like(gradient), torch.empty_like(couplings)
+    d_hidden, d_matrix = torch.empty_like(hidden), torch.zeros_like(matrix)
+    d_a, d_g = d_gradient.numpy(), d_couplings.numpy()
+    with _workers(features, graph[0], layout) as workers:
+        d_features = features.new_zeros(workers.count, *features.shape)
+        for first, last, edges in workers.chunks():
+            weights, w = _weights(hidden[edges], matrix, features.shape[1])
+            t_weights = t_hidden[edges] @ matrix
+            if t_matrix is not None:
+                t_weights.addmm_(hidden[edges], t_matrix)
+            s_weights, d_weights = torch.empty_like(weights), torch.empty_like(weights)
+            t_w, s_w, d_w = [value.numpy().reshape(w.shape) for value in (t_weights, s_weights, d_weights)]
+            given = (*graph, a, x, w, g, t_x, t_w, t_g)
 
-    def task(share: int, first: int, last: int) -> None:
-        found = (d_gradient.numpy(), d_features[share].numpy(), *rest)
-        convolution_loops.double_backward(first, last, *graph, *given, *found)
+            def task(thread: int, begin: int, end: int, shift: int = edges.start, given: Any = given,
+                     s_w: Any = s_w, d_w: Any = d_w) -> None:  # fmt: skip
+                found = (d_a, d_features[thread].numpy(), s_w, d_w, d_g)
+                convolution_loops.double_backward(begin, end, shift, *given, *found)
 
-    run(task, ranges)
-    return d_gradient, _sum(d_features), d_weights, d_couplings
+            workers.run(task, first, last)
+            torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
+            if t_matrix is not None:
+                d_hidden[edges].addmm_(s_weights, t_matrix.mT)
+            d_matrix.addmm_(hidden[edges].mT, d_weights).addmm_(t_hidden[edges].mT, s_weights)
+    return d_gradient, _sum(d_features), d_hidden, d_matrix, d_couplings
 
 
 def _sum(parts: Tensor) -> Tensor:
@@ -132,36 +181,44 @@ def _sum(parts: Tensor) -> Tensor:
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.set_materialize_grads(False)
     ctx.save_for_backward(*[value for value in inputs if isinstance(value, Tensor)])
 
 
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    *given, pointers, neighbour, layout = ctx.saved_tensors
+def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 7
     wanted = ctx.needs_input_grad
-    found = torch.ops.simkit.convolve_backward(gradient.contiguous(), *given, pointers, neighbour, layout, wanted[0])
+    found = torch.ops.simkit.convolve_backward(gradient.contiguous(), *ctx.saved_tensors, wanted[0], wanted[2])
     return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], None, None, None
 
 
-def _double_backward(ctx: Any, *tangents: Tensor) -> tuple[Tensor | None, ...]:
-    gradient, *given, pointers, neighbour, layout = ctx.saved_tensors
-    graph = (pointers, neighbour, layout)
+def _double_backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, *given = ctx.saved_tensors[:5]
+    graph = ctx.saved_tensors[5:]
     if not torch.is_grad_enabled():
-        found = torch.ops.simkit.convolve_double_backward(gradient, *given, *tangents, *graph)
+        filled = [
+            torch.zeros_like(value) if tangent is None and place != 2 else tangent
+            for place, (tangent, value) in enumerate(zip(tangents, given, strict=True))
+        ]
+        found = torch.ops.simkit.convolve_double_backward(gradient, *given, *filled, *graph)
     else:
         found = _differentiable_double_backward(gradient, given, tangents, graph)
     wanted = ctx.needs_input_grad
-    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], *[None] * 4
+    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], *[None] * 5
 
 
 def _differentiable_double_backward(
-    gradient: Tensor, given: Sequence[Tensor], tangents: Sequence[Tensor], graph: Sequence[Tensor]
+    gradient: Tensor, given: Sequence[Tensor], tangents: Sequence[Tensor | None], graph: Sequence[Tensor]
 ) -> list[Tensor]:
     """The double backward pass from the other operators, so that it has derivatives itself."""
     total = [torch.zeros_like(value) for value in (gradient, *given)]
     for place, tangent in enumerate(tangents):
+        if tangent is None:
+            continue
         mixed = [tangent if index == place else value for index, value in enumerate(given)]
         total[0] = total[0] + torch.ops.simkit.convolve(*mixed, *graph)
-        found = torch.ops.simkit.convolve_backward(gradient, *mixed, *graph, True)
+        found = torch.ops.simkit.convolve_backward(gradient, *mixed, *graph, True, True)
         for index, value in enumerate(found):
             if index != place:
                 total[index + 1] = total[index + 1] + value

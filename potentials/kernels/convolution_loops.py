@@ -1,7 +1,8 @@
 """The loops of the convolution, compiled by numba.
 
 All of them walk the edges of atoms ``first`` ... ``last - 1``, the paths of each edge, and its components m1 and m3,
-with the channels innermost; see :mod:`simkit.potentials.kernels.convolution` for the arrays.
+with the channels innermost; see :mod:`simkit.potentials.kernels.convolution` for the arrays. The weights are those of
+the edges from ``shift`` on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from simkit.potentials.kernels.compilation import compiled
 
 
-def _forward(first, last, pointers, neighbour, layout, features, weights, couplings, out):
+def _forward(first, last, shift, pointers, neighbour, layout, features, weights, couplings, out):
     atoms, paths, channels = pointers.shape[0] - 1, layout.shape[0], features.shape[1]
     weighted = np.empty((layout[:, 1].max(), channels), features.dtype)
     for atom in range(first, last):
@@ -20,7 +21,7 @@ def _forward(first, last, pointers, neighbour, layout, features, weights, coupli
                 begin, n1, n3, entry, base, width, place = layout[path]
                 source = atoms * begin + neighbour[edge] * n1
                 target = atoms * base + atom * n3 * width + place
-                weight = weights[edge * paths + path]
+                weight = weights[(edge - shift) * paths + path]
                 for m1 in range(n1):
                     x, t = features[source + m1], weighted[m1]
                     for c in range(channels):
@@ -34,7 +35,7 @@ def _forward(first, last, pointers, neighbour, layout, features, weights, coupli
 
 
 def _backward(
-    first, last, pointers, neighbour, layout, gradient, features, weights, couplings, for_features, d_features,
+    first, last, shift, pointers, neighbour, layout, gradient, features, weights, couplings, for_features, d_features,
     d_weights, d_couplings,
 ):  # fmt: skip
     atoms, paths, channels = pointers.shape[0] - 1, layout.shape[0], features.shape[1]
@@ -45,7 +46,7 @@ def _backward(
                 begin, n1, n3, entry, base, width, place = layout[path]
                 source = atoms * begin + neighbour[edge] * n1
                 target = atoms * base + atom * n3 * width + place
-                weight, d_weight = weights[edge * paths + path], d_weights[edge * paths + path]
+                weight, d_weight = weights[(edge - shift) * paths + path], d_weights[(edge - shift) * paths + path]
                 d_weight[:] = 0
                 for m1 in range(n1):
                     x = features[source + m1]
@@ -68,8 +69,8 @@ def _backward(
 
 
 def _double_backward(
-    first, last, pointers, neighbour, layout, gradient, features, weights, couplings, t_features, t_weights,
-    t_couplings, d_gradient, d_features, d_weights, d_couplings,
+    first, last, shift, pointers, neighbour, layout, gradient, features, weights, couplings, t_features, t_weights,
+    t_couplings, d_gradient, d_features, s_weights, d_weights, d_couplings,
 ):  # fmt: skip
     atoms, paths, channels = pointers.shape[0] - 1, layout.shape[0], features.shape[1]
     received, turned = np.empty(channels, features.dtype), np.empty(channels, features.dtype)
@@ -80,8 +81,9 @@ def _double_backward(
                 begin, n1, n3, entry, base, width, place = layout[path]
                 source = atoms * begin + neighbour[edge] * n1
                 target = atoms * base + atom * n3 * width + place
-                weight, t_weight = weights[edge * paths + path], t_weights[edge * paths + path]
-                d_weight = d_weights[edge * paths + path]
+                weight, t_weight = weights[(edge - shift) * paths + path], t_weights[(edge - shift) * paths + path]
+                s_weight, d_weight = s_weights[(edge - shift) * paths + path], d_weights[(edge - shift) * paths + path]
+                s_weight[:] = 0
                 d_weight[:] = 0
                 for m1 in range(n1):
                     x, t_x, d_x = features[source + m1], t_features[source + m1], d_features[source + m1]
@@ -102,6 +104,8 @@ def _double_backward(
                         d_couplings[edge, entry + m1 * n3 + m3] = total
                     for c in range(channels):
                         d_x[c] += t_weight[c] * received[c] + weight[c] * turned[c]
+                    for c in range(channels):
+                        s_weight[c] += received[c] * x[c]
                         d_weight[c] += received[c] * t_x[c] + turned[c] * x[c]
 
 
@@ -114,4 +118,5 @@ backward = compiled(_backward)
 double_backward = compiled(_double_backward)
 """Derivatives of t_features · d_features + t_weights · d_weights + t_couplings · d_couplings.
 
-They are added to ``d_gradient`` and ``d_features``, and assigned to ``d_weights`` and ``d_couplings``."""
+They are added to ``d_gradient`` and ``d_features``, and assigned to ``d_weights`` and ``d_couplings``; ``s_weights``
+are the derivatives with respect to the weights that :data:`backward` gives."""

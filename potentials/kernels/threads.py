@@ -1,17 +1,17 @@
-"""Running loops over atoms, in threads."""
+"""Running loops over atoms: a few at a time, shared among threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-SMALLEST_SHARE = 4096
+SMALLEST_SHARE = 1024
 """Rows that a thread is worth starting for."""
 
 
@@ -20,24 +20,44 @@ def array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def shares(pointers: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of atoms with about equally many rows, one for each thread of torch that there is work for.
+class Workers:
+    """As many threads as torch uses, where there is work for them; a context manager.
 
     Args:
         pointers: the rows of atom i are ``pointers[i]`` to ``pointers[i + 1]``.
+        rows_at_once: rows of a chunk, about, for each thread.
     """
-    rows = int(pointers[-1])
-    count = max(1, min(torch.get_num_threads(), rows // SMALLEST_SHARE))
-    cuts = np.searchsorted(pointers, np.linspace(0, rows, count + 1))
-    cuts[0], cuts[-1] = 0, len(pointers) - 1
-    return [(int(first), int(last)) for first, last in pairwise(cuts)]
 
+    def __init__(self, pointers: np.ndarray, rows_at_once: int) -> None:
+        self.pointers = pointers
+        self.count = max(1, min(torch.get_num_threads(), int(pointers[-1]) // SMALLEST_SHARE))
+        self.rows_at_once = rows_at_once * self.count
+        self.pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
 
-def run(task: Callable[[int, int, int], Any], ranges: list[tuple[int, int]]) -> None:
-    """``task(share, first atom, last atom)`` for every range, in threads if there are several."""
-    if len(ranges) == 1:
-        task(0, *ranges[0])
-        return
-    with ThreadPoolExecutor(len(ranges)) as pool:
-        for future in [pool.submit(task, share, *limits) for share, limits in enumerate(ranges)]:
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+
+    def chunks(self) -> Iterator[tuple[int, int, slice]]:
+        """First atom, end of the atoms and the rows of each chunk; a chunk holds whole atoms."""
+        first, atoms = 0, len(self.pointers) - 1
+        while first < atoms:
+            limit = self.pointers[first] + self.rows_at_once
+            last = max(first + 1, int(np.searchsorted(self.pointers, limit, "right")) - 1)
+            yield first, last, slice(int(self.pointers[first]), int(self.pointers[last]))
+            first = last
+
+    def run(self, task: Callable[[int, int, int], Any], first: int, last: int) -> None:
+        """``task(thread, first atom, end)`` for parts of a range of atoms with about equally many rows."""
+        if self.pool is None:
+            task(0, first, last)
+            return
+        limits = np.linspace(self.pointers[first], self.pointers[last], self.count + 1)
+        cuts = np.clip(np.searchsorted(self.pointers, limits), first, last)
+        cuts[0], cuts[-1] = first, last
+        parts = zip(range(self.count), cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)
+        for future in [self.pool.submit(task, *part) for part in parts]:
             future.result()

@@ -82,7 +82,8 @@ def coupling_table(paths: Sequence[Path], lmax: int) -> Float[Tensor, "harmonics
 
 def convolution(
     features: Sequence[Float[Tensor, "atoms _ channels"]],
-    weights: Float[Tensor, "edges paths channels"],
+    hidden: Float[Tensor, "edges hidden"],
+    matrix: Float[Tensor, "hidden weights"],
     harmonics: Float[Tensor, "edges harmonics"],
     edges: Edges,
     paths: Sequence[Path],
@@ -93,7 +94,8 @@ def convolution(
 
     Args:
         features: of the sending atoms, for each degree l1: ``atoms (2·l1+1) channels``.
-        weights: of each edge and path.
+        hidden: what the radial network makes of each edge before its last, linear layer.
+        matrix: the last layer; its columns are (paths, channels): ``w = hidden @ matrix``.
         harmonics: spherical harmonics of each edge.
         edges: which atoms they connect.
         paths: couplings, sorted by l3.
@@ -104,8 +106,9 @@ def convolution(
         For each degree l3, ``atoms (2·l3+1) (paths · channels)``.
     """
     if edges.pointers is not None:
-        return fused_convolution(features, weights, harmonics @ table, edges.pointers, edges.neighbour, layout)
+        return fused_convolution(features, hidden, matrix, harmonics @ table, edges.pointers, edges.neighbour, layout)
     atoms, channels = features[0].shape[0], features[0].shape[-1]
+    weights = (hidden @ matrix).view(-1, len(paths), channels)
     rows, width = (edges.centre.shape[0], 1) if edges.degree is None else (atoms, edges.degree)
     sizes = [(2 * path.l1 + 1) * (2 * path.l3 + 1) for path in paths]
     matrices = (harmonics @ table).split(sizes, 1)

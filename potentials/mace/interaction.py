@@ -89,10 +89,10 @@ class Convolution(Constants):
         """Radial weights of each edge."""
         return len(self.paths) * self.channels
 
-    def forward(self, features: list[Tensor], weights: Tensor, given: EdgeFeatures) -> list[Tensor]:
-        """Messages of each degree, summed over neighbours."""
-        weights = weights.view(-1, len(self.paths), self.channels)
-        return convolution(features, weights, given.harmonics, given.edges, self.paths, self.table, self.layout)
+    def forward(self, features: list[Tensor], weights: tuple[Tensor, Tensor], given: EdgeFeatures) -> list[Tensor]:
+        """Messages of each degree, summed over neighbours; ``weights`` are the factors (hidden, matrix) of w."""
+        hidden, matrix = _enveloped(weights[0], given), weights[1]
+        return convolution(features, hidden, matrix, given.harmonics, given.edges, self.paths, self.table, self.layout)
 
 
 class Interaction(nn.Module):
@@ -125,7 +125,7 @@ class Interaction(nn.Module):
         self, features: list[Tensor], given: EdgeFeatures, groups: ElementGroups
     ) -> tuple[list[Tensor], list[Tensor] | None]:
         """One-body features of each degree, and the skip connection if there is one."""
-        weights = _enveloped(self.conv_tp_weights(given.radial), given)
+        weights = self.conv_tp_weights.factors(given.radial)
         message = self.linear(self.convolution(self.linear_up(features), weights, given))
         if self.density_fn is None:
             message = [block / self.average_neighbours for block in message]
@@ -176,7 +176,7 @@ class NonLinearInteraction(nn.Module):
         """One-body features of each degree, and the skip connection."""
         sent = self.linear_up(features)
         inputs = torch.cat([given.radial, *self._element_features(given.edges, groups)], 1)
-        weights = _enveloped(self.conv_tp_weights(inputs), given)
+        weights = self.conv_tp_weights.factors(inputs)
         density = _enveloped(torch.tanh(self.density_fn(inputs) ** 2), given)
         norm = self.alpha + self.beta * _sum_edges(density, given, features[0].shape[0])
         message = self.linear_1(self.convolution(sent, weights, given))

@@ -92,6 +92,16 @@ class RadialNetwork(nn.Sequential):
         layers = [_Layer(a, b, index < last) for index, (a, b) in enumerate(pairwise(widths))]
         super().__init__(OrderedDict((f"layer{index}", layer) for index, layer in enumerate(layers)))
 
+    def factors(
+        self, x: Float[Tensor, "edges inputs"]
+    ) -> tuple[Float[Tensor, "edges hidden"], Float[Tensor, "hidden outputs"]]:
+        """Two matrices whose product is the output: the values before the last layer, and that layer."""
+        for layer in list(self)[:-1]:
+            x = layer(x)
+        last = self[-1]
+        assert isinstance(last, _Layer)
+        return x, last.matrix
+
 
 class _Layer(nn.Module):
     def __init__(self, inputs: int, outputs: int, activated: bool) -> None:
@@ -99,8 +109,12 @@ class _Layer(nn.Module):
         self.weight = nn.Parameter(torch.randn(inputs, outputs))
         self.activated = activated
 
+    @property
+    def matrix(self) -> Float[Tensor, "inputs outputs"]:
+        return self.weight * self.weight.shape[0] ** -0.5
+
     def forward(self, x: Float[Tensor, "edges inputs"]) -> Float[Tensor, "edges outputs"]:
-        x = x @ (self.weight * self.weight.shape[0] ** -0.5)
+        x = x @ self.matrix
         return functional.silu(x) * SILU_NORM if self.activated else x
 
 
@@ -121,3 +135,13 @@ class NormalisedNetwork(nn.Module):
     def forward(self, x: Float[Tensor, "edges inputs"]) -> Float[Tensor, "edges outputs"]:
         """Values for each edge."""
         return self.net(x)
+
+    def factors(
+        self, x: Float[Tensor, "edges inputs"]
+    ) -> tuple[Float[Tensor, "edges hidden"], Float[Tensor, "hidden outputs"]]:
+        """Two matrices whose product is the output: the values before the last layer and ones, that layer and bias."""
+        for layer in list(self.net)[:-1]:
+            x = layer(x)
+        last = self.net[-1]
+        assert isinstance(last, nn.Linear)
+        return torch.cat([x, torch.ones_like(x[:, :1])], 1), torch.cat([last.weight.mT, last.bias[None]])

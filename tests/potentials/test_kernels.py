@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from simkit.errors import SimkitError
 from simkit.potentials.irreps import coupling_paths
-from simkit.potentials.kernels import kernels, kernels_apply, threads
+from simkit.potentials.kernels import convolution, kernels, kernels_apply, threads
 from simkit.potentials.kernels.convolution import fused_convolution, path_layout
-from simkit.potentials.mace.convolution import Edges, convolution, coupling_table
+from simkit.potentials.mace.convolution import Edges, coupling_table
+from simkit.potentials.mace.convolution import convolution as reference
 
 pytest.importorskip("numba")
 
@@ -27,24 +29,23 @@ class Messages:
         self.pointers = torch.tensor([0, *counts]).cumsum(0)
         self.table = coupling_table(self.paths, l2)
         self.features = [torch.randn(atoms, 2 * degree + 1, channels) for degree in range(l1 + 1)]
-        self.weights = torch.randn(edges, len(self.paths), channels)
+        self.hidden, self.matrix = torch.randn(edges, 5), torch.randn(5, len(self.paths) * channels)
         self.couplings = torch.randn(edges, self.table.shape[1])
-        self.harmonics = torch.randn(edges, (l2 + 1) ** 2)
 
     def arguments(self) -> list[Tensor]:
-        return [value.clone().requires_grad_() for value in (*self.features, self.weights, self.couplings)]
+        return [value.clone().requires_grad_() for value in (*self.features, self.hidden, self.matrix, self.couplings)]
 
     def fused(self, *arguments: Tensor) -> Tensor:
-        *features, weights, couplings = arguments
+        *features, hidden, matrix, couplings = arguments
         graph = (self.pointers, self.neighbour, self.layout)
-        return _flat(fused_convolution(features, weights, couplings, *graph))
+        return _flat(fused_convolution(features, hidden, matrix, couplings, *graph))
 
     def plain(self, *arguments: Tensor) -> Tensor:
         """The definition, edge by edge."""
-        *features, weights, couplings = arguments
+        *features, hidden, matrix, couplings = arguments
         edges = Edges(self.centre, self.neighbour, torch.zeros(len(self.centre), 3))
         table = torch.eye(couplings.shape[1])
-        return _flat(convolution(features, weights, couplings, edges, self.paths, table, self.layout))
+        return _flat(reference(features, hidden, matrix, couplings, edges, self.paths, table, self.layout))
 
 
 def _flat(blocks: list[Tensor]) -> Tensor:
@@ -92,16 +93,26 @@ def test_convolution_without_edges() -> None:
     assert not found.any()
 
 
-def test_threads_give_the_same_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows_at_once", [1, 4, 100])
+def test_threads_and_chunks_give_the_same_convolution(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
     messages = Messages(1, 2, counts=(3, 0, 1, 2, 5, 4))
     alone = _derivatives(messages.fused, messages.arguments(), 2)
     monkeypatch.setattr(threads, "SMALLEST_SHARE", 4)
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", rows_at_once * len(messages.paths) * 3 * 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    ranges = threads.shares(messages.pointers.numpy())
-    assert len(ranges) == 3
-    assert [first for first, _ in ranges] == [0, *[last for _, last in ranges[:-1]]]
     for one, other in zip(_derivatives(messages.fused, messages.arguments(), 2), alone, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
+
+
+def test_every_atom_is_visited_once() -> None:
+    pointers = torch.tensor([3, 0, 1, 2, 5, 4]).cumsum(0).numpy()
+    pointers = np.concatenate([[0], pointers])
+    workers = threads.Workers(pointers, 4)
+    chunks = list(workers.chunks())
+    assert len(chunks) > 2
+    assert [first for first, _, _ in chunks] == [0, *[last for _, last, _ in chunks[:-1]]]
+    assert chunks[-1][1] == 6
+    assert all(rows == slice(pointers[first], pointers[last]) for first, last, rows in chunks)
 
 
 def test_float32() -> None:
@@ -136,3 +147,17 @@ def test_transformations_of_functions_see_the_reference() -> None:
     torch.func.grad(function)(torch.ones(2))
     torch.func.vmap(function)(torch.ones(2, 2))
     assert seen == [False, False]
+
+
+def test_only_wanted_derivatives() -> None:
+    """With frozen parameters, features that are constant and a layer that is not trained."""
+    messages = Messages(1, 2)
+    results = []
+    for function in (messages.fused, messages.plain):
+        arguments = [value.detach() for value in messages.arguments()]
+        wanted = [arguments[-3].requires_grad_(), arguments[-1].requires_grad_()]
+        first = torch.autograd.grad(function(*arguments).square().sum(), wanted, create_graph=True)
+        sum(value.square().sum() for value in first).backward()
+        results.append([*first, *[value.grad for value in wanted]])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-11, rtol=1e-11)
