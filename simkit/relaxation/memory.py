@@ -23,8 +23,8 @@ from simkit.system import System, concatenate
 SHARE = 0.5
 """Of the memory that is free when a relaxation starts; the rest is for what the measurement does not see."""
 
-PAIR_BYTES = 250.0
-"""For one pair while a neighbour list is made, beside what the potential needs."""
+PAIR_BYTES = 100.0
+"""For one pair in the neighbour list, beside what the potential needs."""
 
 PROBE_ATOMS = 200
 """Atoms of the measured batch, at least; in a smaller one, costs that do not grow with it would count too much."""
