@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from simkit.errors import SimkitError
 from simkit.evaluation import Prediction, evaluate
+from simkit.neighbours import build_neighbours
 from simkit.potential import Potential
 from simkit.progress import Task
+from simkit.relaxation.memory import Budget, measured_budget
 from simkit.system import System, concatenate
 
-BATCH_ATOMS = 4096
-"""Atoms that are evaluated together; a batch that the memory does not hold is halved."""
+UNMEASURED = 512
+"""So many atoms are evaluated together without measuring first how many the memory holds."""
 
 
 def evaluate_many(
@@ -22,16 +25,16 @@ def evaluate_many(
     systems: Sequence[System],
     outputs: Sequence[str] = ("energy", "forces"),
     *,
-    batch_atoms: int = BATCH_ATOMS,
+    budget: Budget | None = None,
     task: Task | None = None,
 ) -> list[Prediction]:
-    """Evaluate a potential on many systems, a batch of them at a time.
+    """Evaluate a potential on many systems, as many at a time as the memory holds.
 
     Args:
         potential: any potential or wrapper.
         systems: of one system each, of any floating-point type and on any device.
         outputs: as for :func:`simkit.evaluate`; ``features`` are not split.
-        batch_atoms: atoms that are evaluated together. A batch for which the device has too little memory is halved.
+        budget: what is evaluated together; measured if absent, see :func:`budget_for`.
         task: told how many systems are done.
 
     Returns:
@@ -40,23 +43,38 @@ def evaluate_many(
     Raises:
         SimkitError: a value that is not finite, naming the system; or what ``evaluate`` raises.
     """
+    if not systems:
+        return []
+    budget = budget_for(potential, systems, outputs) if budget is None else budget
     found: list[Prediction] = []
-    for group in _grouped(systems, batch_atoms):
+    for group in _grouped(potential, systems, budget):
         found += _evaluate_group(potential, group, outputs, len(found))
         if task is not None:
             task.advance(len(group))
     return found
 
 
-def _grouped(systems: Sequence[System], batch_atoms: int) -> list[list[System]]:
+def budget_for(potential: Potential, systems: Sequence[System], outputs: Sequence[str]) -> Budget:
+    """What may be evaluated together of systems like these; measured unless they are few."""
+    if sum(system.n_atoms for system in systems) <= UNMEASURED:
+        return Budget(max_atoms=UNMEASURED)
+    return measured_budget(potential, systems, outputs=outputs)
+
+
+def _grouped(potential: Potential, systems: Sequence[System], budget: Budget) -> list[list[System]]:
+    """Consecutive systems that fit, or one that alone does not."""
+    if math.isinf(budget.max_pairs) and math.isinf(budget.memory):
+        pairs = [0] * len(systems)
+    else:
+        pairs = [build_neighbours(system, potential.cutoff).n_edges for system in systems]
     groups: list[list[System]] = []
-    atoms = 0
-    for system in systems:
-        if not groups or atoms + system.n_atoms > batch_atoms:
+    atoms = edges = 0
+    for system, count in zip(systems, pairs, strict=True):
+        if not groups or not budget.fits(atoms + system.n_atoms, edges + count):
             groups.append([])
-            atoms = 0
+            atoms = edges = 0
         groups[-1].append(system)
-        atoms += system.n_atoms
+        atoms, edges = atoms + system.n_atoms, edges + count
     return groups
 
 

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from simkit.analysis.batches import BATCH_ATOMS, evaluate_many
+from simkit.analysis.batches import evaluate_many
 from simkit.errors import InvalidSystemError
 from simkit.potential import Potential
 from simkit.progress import Task
+from simkit.relaxation.memory import Budget
 from simkit.system import System
 from simkit.units import GPA
 
@@ -72,7 +73,7 @@ def elastic_constants(
     strain: float = 0.01,
     points: int = 6,
     relax: Relax | None = None,
-    batch_atoms: int = BATCH_ATOMS,
+    budget: Budget | None = None,
     task: Task | None = None,
 ) -> ElasticConstants:
     """``C_ij = ∂σ_i/∂ε_j`` of a crystal, from the stress under finite symmetric strains.
@@ -88,7 +89,7 @@ def elastic_constants(
         strain: largest magnitude; engineering strain γ = 2 ε_ij for shear.
         points: number of magnitudes, even and at least six.
         relax: moves the atoms to their minimum in each strained cell; None for clamped atoms.
-        batch_atoms: atoms that are evaluated together.
+        budget: what is evaluated together; measured if absent.
         task: told of each strained cell that is done.
 
     Raises:
@@ -111,7 +112,7 @@ def elastic_constants(
     cells = [strained(system, magnitude * _unit(index)) for index in range(6) for magnitude in magnitudes]
     if relax is not None:
         cells = relax(cells)
-    predictions = evaluate_many(potential, [system, *cells], ("energy", "stress"), batch_atoms=batch_atoms, task=task)
+    predictions = evaluate_many(potential, [system, *cells], ("energy", "stress"), budget=budget, task=task)
     rows = np.array([_voigt(one.stress) for one in predictions]) / GPA
     stresses = rows[1:].reshape(6, points, 6)
     matrix, error = np.empty((6, 6)), np.empty((6, 6))

@@ -16,12 +16,14 @@ from ase.optimize import FIRE
 from jaxtyping import Float
 from numpy import ndarray
 
-from simkit.analysis.batches import BATCH_ATOMS, evaluate_many
+from simkit.analysis.batches import budget_for, evaluate_many
 from simkit.errors import InvalidSystemError, SimkitError
 from simkit.potential import Potential
+from simkit.relaxation.memory import Budget
 from simkit.system import System
 
 Interpolation = Literal["idpp", "linear"]
+OUTPUTS = ("energy", "forces")
 
 CITATIONS = (
     "G. Henkelman, H. Jónsson, J. Chem. Phys. 113, 9978 (2000), doi:10.1063/1.1323224",
@@ -37,12 +39,12 @@ class BatchedNEB(NEB):
     Args:
         images: the band, its ends included; calculators are not needed and are replaced by results.
         potential: any potential.
-        batch_atoms: atoms that are evaluated together.
+        budget: what is evaluated together; measured if absent.
         options: ``k``, ``climb`` and so on, as ASE has them. The method is ``improvedtangent``.
     """
 
     def __init__(
-        self, images: list[Atoms], potential: Potential, *, batch_atoms: int = BATCH_ATOMS, **options: Any
+        self, images: list[Atoms], potential: Potential, *, budget: Budget | None = None, **options: Any
     ) -> None:
         super().__init__(images, **({"method": "improvedtangent"} | options))
         if self.remove_rotation_and_translation or self.parallel:
@@ -51,28 +53,29 @@ class BatchedNEB(NEB):
                 "they are"
             )
         self.potential = potential
-        self.batch_atoms = batch_atoms
+        systems = [System.from_ase(image) for image in images]
+        self.budget = budget or budget_for(potential, systems, OUTPUTS)
         self.evaluations = 0
-        self._evaluated: list[ndarray | None] = [None] * len(images)
+        self._evaluated = [np.full_like(image.positions, np.nan) for image in images]
 
     def get_forces(self) -> Float[ndarray, "rows 3"]:
         """Forces on the band in eV/Å, after one evaluation of all images that have moved."""
         moved = [
             index
             for index, image in enumerate(self.images)
-            if self._evaluated[index] is None or not np.array_equal(self._evaluated[index], image.positions)
+            if not np.array_equal(self._evaluated[index], image.positions)
         ]
         if moved:
-            attach_results(self.potential, [self.images[index] for index in moved], self.batch_atoms)
+            attach_results(self.potential, [self.images[index] for index in moved], self.budget)
             self.evaluations += 1
         for index in moved:
             self._evaluated[index] = self.images[index].get_positions()
         return super().get_forces()
 
 
-def attach_results(potential: Potential, images: Sequence[Atoms], batch_atoms: int = BATCH_ATOMS) -> None:
+def attach_results(potential: Potential, images: Sequence[Atoms], budget: Budget | None = None) -> None:
     """Give each image its energy and forces, evaluated together; changes the images."""
-    predictions = evaluate_many(potential, [System.from_ase(image) for image in images], batch_atoms=batch_atoms)
+    predictions = evaluate_many(potential, [System.from_ase(image) for image in images], OUTPUTS, budget=budget)
     for image, prediction in zip(images, predictions, strict=True):
         assert prediction.forces is not None
         image.calc = SinglePointCalculator(
@@ -149,7 +152,7 @@ def reaction_path(
     climb: bool = True,
     fmax: float = 0.05,
     max_steps: int = 500,
-    batch_atoms: int = BATCH_ATOMS,
+    budget: Budget | None = None,
     observe: Callable[[BatchedNEB, int], None] | None = None,
 ) -> ReactionPath:
     """Relax a band by nudged elastic band, with the improved tangent and a climbing image.
@@ -164,14 +167,14 @@ def reaction_path(
         climb: let the highest image climb once the largest force is below five times ``fmax``.
         fmax: largest force on the band at the end, in eV/Å.
         max_steps: of the optimiser (FIRE).
-        batch_atoms: atoms that are evaluated together.
+        budget: what is evaluated together; measured if absent.
         observe: called with the band and the number of the step, after each step.
 
     Reference: G. Henkelman, B. P. Uberuaga, H. Jónsson, J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672.
     """
     if len(band) < 3:
         raise InvalidSystemError(f"expected at least one image between the ends, found {len(band) - 2}")
-    neb = BatchedNEB([image.copy() for image in band], potential, k=spring, batch_atoms=batch_atoms)
+    neb = BatchedNEB([image.copy() for image in band], potential, k=spring, budget=budget)
     steps = 0
     for climbing, threshold in ((False, 5 * fmax if climb else fmax), (True, fmax)):
         if climbing and not climb:

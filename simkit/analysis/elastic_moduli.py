@@ -93,7 +93,7 @@ def point_group(system: System, tolerance: float = 1e-3) -> Float[ndarray, "oper
     fractions = system.positions.double().cpu().numpy() @ np.linalg.inv(cell)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of returning None, as handled below
-        found = spglib.get_symmetry((cell, fractions, system.numbers.cpu().numpy()), symprec=tolerance)
+        found = spglib.get_symmetry((cell, fractions, system.numbers.cpu().numpy()), symprec=tolerance)  # type: ignore[arg-type]
     if found is None:
         raise InvalidSystemError("the symmetry of the crystal cannot be found: are two atoms on one site?")
     # spglib rotates columns of fractions, x' = W x; with lattice vectors as rows of A, Cartesian columns are Aᵀ x

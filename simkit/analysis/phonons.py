@@ -11,11 +11,12 @@ from ase import Atoms
 from jaxtyping import Float
 from numpy import ndarray
 
-from simkit.analysis.batches import BATCH_ATOMS, evaluate_many
+from simkit.analysis.batches import evaluate_many
 from simkit.analysis.trajectory import heights
 from simkit.errors import InvalidSystemError, MissingExtraError
 from simkit.potential import Potential
 from simkit.progress import Task
+from simkit.relaxation.memory import Budget
 from simkit.system import System
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def finite_displacements(
     supercell: Sequence[int],
     *,
     displacement: float = 0.01,
-    batch_atoms: int = BATCH_ATOMS,
+    budget: Budget | None = None,
     task: Task | None = None,
 ) -> Phonopy:
     """Harmonic force constants ``Φ = -∂F/∂u`` of a crystal from the forces in displaced supercells.
@@ -109,7 +110,7 @@ def finite_displacements(
         atoms: relaxed crystal, periodic along all axes; phonopy finds its primitive cell.
         supercell: repetitions along each lattice vector; twice the range of the potential leaves nothing out.
         displacement: of one atom, in Å.
-        batch_atoms: atoms that are evaluated together.
+        budget: what is evaluated together; measured if absent.
         task: told of each supercell that is done.
 
     Returns:
@@ -137,7 +138,7 @@ def finite_displacements(
         System.from_ase(Atoms(one.symbols, cell=one.cell, scaled_positions=one.scaled_positions, pbc=True))
         for one in phonon.supercells_with_displacements or ()
     ]
-    predictions = evaluate_many(potential, systems, ("energy", "forces"), batch_atoms=batch_atoms, task=task)
+    predictions = evaluate_many(potential, systems, ("energy", "forces"), budget=budget, task=task)
     phonon.forces = np.array([one.forces.numpy() for one in predictions if one.forces is not None])
     phonon.produce_force_constants()
     phonon.symmetrize_force_constants()
@@ -186,8 +187,7 @@ def density_of_states(phonon: Phonopy, spacing: float = 0.02, pitch: float = 0.0
         pitch: between frequencies, in THz.
     """
     phonon.run_mesh(1 / spacing)
-    assert phonon.mesh is not None
-    lowest = float(np.min(phonon.mesh.frequencies))
+    lowest = float(np.min(phonon.mesh.frequencies))  # type: ignore[union-attr]
     phonon.run_total_dos(freq_pitch=pitch)
     dos = phonon.total_dos
     assert dos is not None
@@ -211,6 +211,7 @@ def thermal_properties(
     phonon.run_thermal_properties(temperatures=temperatures, exclude_gamma_acoustic=True)
     found = phonon.thermal_properties
     assert found is not None
+    assert found.zero_point_energy is not None
     return ThermalProperties(
         temperature=np.array(found.temperatures),
         free_energy=np.array(found.free_energy),

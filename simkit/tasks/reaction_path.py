@@ -90,7 +90,8 @@ def neb(
     with (progress or Silent()).task("nudged elastic band", max_steps, done) as task:
 
         def observe(running: BatchedNEB, step: int) -> None:
-            task.advance(1 if step else 0, f"barrier {running.emax - running.energies[0]:.4f} eV")
+            barrier = running.emax - running.images[0].get_potential_energy()
+            task.advance(1 if step else 0, f"barrier {barrier:.4f} eV")
             if step % SAVE_EVERY == 0:
                 _save(unfinished, running.images, identity, done + step)
 

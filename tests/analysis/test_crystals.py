@@ -26,6 +26,7 @@ from simkit.evaluation import evaluate
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.stillinger_weber import StillingerWeber
 from simkit.relaxation.cell import CellFilter
+from simkit.relaxation.memory import Budget
 from simkit.system import System
 from simkit.units import GPA
 
@@ -219,8 +220,11 @@ def test_batches_give_what_single_evaluations_give(monkeypatch):
         return evaluate(potential, system, **options)
 
     monkeypatch.setattr(batches, "evaluate", small_memory)
-    found = evaluate_many(potential, systems, ("energy", "forces", "stress"), batch_atoms=8)
+    found = evaluate_many(potential, systems, ("energy", "forces", "stress"), budget=Budget(max_atoms=8))
     assert sizes == [6, 1, 5, 4]
+    sizes.clear()
+    evaluate_many(potential, systems[:2], ("energy",), budget=Budget(max_pairs=50))
+    assert sizes == [1, 2]
     for mine, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine.energy, theirs.energy.detach())
         torch.testing.assert_close(mine.forces, theirs.forces.detach())

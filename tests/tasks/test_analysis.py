@@ -157,7 +157,7 @@ def test_properties_of_a_crystal_of_the_wrong_size(tmp_path, argon_model):
     write(tmp_path / "swollen.xyz", swollen)
     with pytest.raises(DataError, match="start from a relaxed crystal"):
         equation_of_state(argon_model, swollen, tmp_path, opening=Opening(relax=False))
-    found = equation_of_state(argon_model, tmp_path / "swollen.xyz", tmp_path, equation="vinet")
+    found = equation_of_state(argon_model, tmp_path / "swollen.xyz", tmp_path, equation="vinet", volume_range=0.02)
     assert found["v0_over_given_volume"] == pytest.approx(1, abs=1e-3)
     summary = run(
         Elastic(model="m", structure="s", relax=False), tmp_path / "out", m=argon_model, s=tmp_path / "swollen.xyz"
@@ -168,7 +168,7 @@ def test_properties_of_a_crystal_of_the_wrong_size(tmp_path, argon_model):
     c = np.array(relaxed["elastic_constants_gpa"])
     assert c[0, 1] == pytest.approx(c[3, 3], rel=0.01)
     assert relaxed["broken_symmetry_gpa"] < 1e-2
-    assert relaxed["moduli"]["bulk_gpa"] == pytest.approx(found["bulk_modulus_gpa"], rel=0.01)
+    assert relaxed["moduli"]["bulk_gpa"] == pytest.approx(found["bulk_modulus_gpa"], rel=0.02)
 
 
 def test_crystals(tmp_path, argon_model):
