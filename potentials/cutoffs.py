@@ -15,6 +15,12 @@ def quintic_switch(r: Float[Tensor, " edges"], start: float, end: float) -> Floa
     return 1 - t * t * t * (10 - t * (15 - 6 * t))
 
 
+def quintic_switch_slope(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
+    """Derivative ``-30 t²(1 - t)² / (end - start)`` of :func:`quintic_switch` by r."""
+    t = hardtanh((r - start) * (1 / (end - start)), 0.0, 1.0)
+    return (t * (1 - t)).square() * (-30 / (end - start))
+
+
 def polynomial_envelope(r: Float[Tensor, " edges"], cutoff: float, p: int) -> Float[Tensor, " edges"]:
     """``1 - (p+1)(p+2)/2·u^p + p(p+2)·u^{p+1} - p(p+1)/2·u^{p+2}`` with ``u = r/cutoff``, zero for ``u >= 1``.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from ase.data import chemical_symbols
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from simkit.errors import UnsupportedElementError
@@ -147,7 +148,8 @@ def require_elements(potential: Potential, system: System) -> None:
         UnsupportedElementError: naming the elements that are not supported and the first atoms that have them.
     """
     supported = potential.capabilities.elements
-    known = torch.isin(system.numbers, system.numbers.new_tensor(supported))
+    table = _table_of_elements(supported).to(system.device)
+    known = table.index_select(0, system.numbers.clamp(0, len(table) - 1))
     if bool(known.all()):
         return
     unknown = system.numbers[~known].unique().tolist()
@@ -185,6 +187,14 @@ class IgnoredConditions:
                     f"and forces do not depend on the {condition}. Use a potential that does, or "
                     f"remove info['{condition}']"
                 )
+
+
+@lru_cache
+def _table_of_elements(elements: tuple[int, ...]) -> Bool[Tensor, " numbers"]:
+    """Whether each atomic number is among ``elements``; the last entry stands for all larger ones."""
+    table = torch.zeros(max(elements, default=0) + 2, dtype=torch.bool)
+    table[list(elements)] = True
+    return table
 
 
 def symbols(numbers: Iterable[int]) -> str:

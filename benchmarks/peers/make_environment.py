@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 TORCH = "torch==2.13.0"
-REQUIREMENTS = {"mace": ("mace-torch==0.3.16",)}
+REQUIREMENTS = {"mace": ("mace-torch==0.3.16",), "torchsim": ("torch-sim-atomistic==0.3.0", "ase>=3.26")}
 """Packages of each environment, beside PyTorch; mace-torch pins e3nn 0.4.4."""
 
 
