@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from scipy.integrate import cumulative_trapezoid
 from torch import Tensor
 
-from simkit.dynamics import MDState
+from simkit.dynamics import MDState, start
 from simkit.system import System
 from simkit.units import BOLTZMANN
 
@@ -46,7 +47,7 @@ class ElasticCell:
     def __call__(self, state: MDState) -> MDState:
         growth, shape = self.strain(state.system.cell)
         energy = 0.5 * self.bulk_modulus * growth.square() + self.shear_modulus * shape.square().sum((1, 2))
-        stress = self.bulk_modulus * growth[:, None, None] * torch.eye(3) + 2 * self.shear_modulus * shape
+        stress = self.bulk_modulus * growth[:, None, None] * torch.eye(3).double() + 2 * self.shear_modulus * shape
         forces = torch.zeros_like(state.momenta)
         return replace(state, energy=self.volume * energy, forces=forces, virial=-self.volume * stress)
 
@@ -74,8 +75,34 @@ def gas(cell: Float[Tensor, "3 3"], systems: int, atoms: int, seed: int = 0) -> 
     return System.from_ase(frames)
 
 
-def with_volumes(system: System, volumes: np.ndarray) -> System:
-    """The systems scaled to other volumes in Å³."""
-    factors = (torch.as_tensor(volumes) / system.volume()) ** (1 / 3)
-    positions = factors[system.batch, None] * system.positions
-    return replace(system, positions=positions, cell=factors[:, None, None] * system.cell)
+def sample(
+    box: ElasticCell,
+    systems: int,
+    atoms: int,
+    temperature: float,
+    pressure: float,
+    *,
+    drift: bool = False,
+    shape: bool = False,
+    seed: int = 1,
+) -> tuple[MDState, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Exact samples of the isothermal-isobaric ensemble, their volumes and the cumulative distribution of these.
+
+    Strains ε are Gaussian (5 of them), which is exact for small ones.
+    """
+    rng = np.random.default_rng(seed)
+    grid, cumulative = box.volumes(atoms, temperature, pressure, drift)
+    volumes = np.interp(rng.random(systems), cumulative, grid)
+    matrices = (torch.as_tensor(volumes) / box.volume)[:, None, None] ** (1 / 3) * torch.eye(3).double()
+    if shape:
+        noise = torch.as_tensor(rng.normal(size=(systems, 3, 3)))
+        noise = 0.5 * (noise + noise.mT)
+        noise = noise - noise.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(3)
+        width = (BOLTZMANN * temperature / (2 * box.shear_modulus * box.volume)) ** 0.5
+        matrices = torch.linalg.matrix_exp(width * noise) @ matrices
+    system = gas(box.reference, systems, atoms, seed)
+    positions = (system.positions[:, None, :] @ matrices[system.batch])[:, 0]
+    system = replace(system, positions=positions, cell=system.cell @ matrices)
+    generator = torch.Generator().manual_seed(seed)
+    state = box(start(system, temperature, generator=generator, drift=drift))
+    return state, volumes, lambda values: np.interp(values, grid, cumulative)
