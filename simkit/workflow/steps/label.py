@@ -8,9 +8,9 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from simkit.tasks.settings import LABELLER, Counts, LabellerName, Sampling
 from simkit.workflow.step import Context, Input, Step
-from simkit.workflow.steps.md import LANGEVIN
 
 ASE = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e"
+LANGEVIN = "B. Leimkuhler, C. Matthews, J. Chem. Phys. 138, 174102 (2013), doi:10.1063/1.4802990"
 
 
 class Label(Step):
