@@ -49,6 +49,8 @@ class TrajectoryDataset(Dataset):
         self.offsets: ndarray = file["offsets"][:]
         length = min(len(file[name]) for name in file if name in ("step", "running", *PER_SYSTEM, *PER_ATOM))
         running = file["running"][:length]
+        self._chunk: int = file["positions"].chunks[0]
+        self._block: tuple[tuple[int, int], dict[str, ndarray]] = ((-1, -1), {})
         self._frames = [np.flatnonzero(running[:, system]) for system in range(self.n_systems)]
         self._starts = np.concatenate([[0], np.cumsum([len(frames) for frames in self._frames])])
         self._static = {name: file[name][:] for name in _names(file, "numbers", "masses", "pbc", "tags", "fixed")}
@@ -64,15 +66,15 @@ class TrajectoryDataset(Dataset):
             raise IndexError(index)
         one = int(np.searchsorted(self._starts, index, side="right")) - 1
         row = int(self._frames[one][index - self._starts[one]])
-        file, atoms = self._file.get(), slice(int(self.offsets[one]), int(self.offsets[one + 1]))
-        try:
-            values = {name: np.asarray(file[name][row, one]) for name in _names(file, *PER_SYSTEM)}
-            values |= {name: file[name][row, atoms].astype(np.float64) for name in _names(file, *PER_ATOM)}
-            step = int(file["step"][row])
-        except (OSError, KeyError) as error:
-            raise DataError(f"{self.path}: frame {index} cannot be read ({error}): the file is damaged") from error
+        atoms = slice(int(self.offsets[one]), int(self.offsets[one + 1]))
+        block = self._read(one, row // self._chunk, index)
+        values = {name: rows[row % self._chunk] for name, rows in block.items()}
         system = self._system(one, atoms, values)
-        info = {"step": step, "time_fs": float(values["time"]), "temperature_k": float(values["temperature"])}
+        info = {
+            "step": int(values["step"]),
+            "time_fs": float(values["time"]),
+            "temperature_k": float(values["temperature"]),
+        }
         arrays = {}
         if "momenta" in values:
             arrays["momenta"] = values["momenta"] / units.fs
@@ -130,14 +132,29 @@ class TrajectoryDataset(Dataset):
         """The frames as ASE atoms with momenta, energies, forces and stress."""
         return (atoms_from_frame(frame) for frame in self)
 
+    def _read(self, system: int, chunk: int, index: int) -> dict[str, ndarray]:
+        """Rows that are compressed together, of one system; the last ones read are kept."""
+        if self._block[0] == (system, chunk):
+            return self._block[1]
+        file, rows = self._file.get(), slice(chunk * self._chunk, (chunk + 1) * self._chunk)
+        atoms = slice(int(self.offsets[system]), int(self.offsets[system + 1]))
+        try:
+            values = {name: file[name][rows, system] for name in _names(file, *PER_SYSTEM)}
+            values |= {name: file[name][rows, atoms].astype(np.float64) for name in _names(file, *PER_ATOM)}
+            values["step"] = file["step"][rows]
+        except (OSError, KeyError) as error:
+            raise DataError(f"{self.path}: frame {index} cannot be read ({error}): the file is damaged") from error
+        self._block = ((system, chunk), values)
+        return values
+
     def _system(self, one: int, atoms: slice, values: dict[str, ndarray]) -> System:
         static = self._static
         each = {name: torch.from_numpy(static[name][one : one + 1]) for name in ("charge", "spin") if name in static}
         head = torch.from_numpy(static["head"][one : one + 1]) if "head" in static else None
         return System(
-            positions=torch.from_numpy(values["positions"]),
+            positions=torch.from_numpy(values["positions"].copy()),
             numbers=torch.from_numpy(static["numbers"][atoms]).long(),
-            cell=torch.from_numpy(values["cell"][None]),
+            cell=torch.from_numpy(values["cell"][None].copy()),
             pbc=torch.from_numpy(static["pbc"][one : one + 1]),
             batch=torch.zeros(atoms.stop - atoms.start, dtype=torch.int64),
             head=head if self.head is None else torch.tensor([self.head]),
@@ -158,8 +175,8 @@ def _labels(values: dict[str, ndarray], system: System) -> Labels:
     if "virial" in values and bool(system.pbc.all()):
         stress = -torch.from_numpy(values["virial"][None]) / system.volume()[:, None, None]
     return Labels(
-        energy=torch.from_numpy(values["energy"][None]),
-        forces=torch.from_numpy(values["forces"]) if "forces" in values else None,
+        energy=torch.tensor([float(values["energy"])], dtype=torch.float64),
+        forces=torch.from_numpy(values["forces"].copy()) if "forces" in values else None,
         stress=stress,
     )
 

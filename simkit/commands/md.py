@@ -9,7 +9,9 @@ import typer
 
 from simkit.commands.options import Device, Dtype, Head, Model, Structures, model_options, require_inputs
 from simkit.errors import SimkitError
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble
+from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, Precision, Velocities
+
+SEVERAL = "Several systems: numbers with commas."
 
 
 def md(
@@ -19,31 +21,50 @@ def md(
         Path, typer.Option("--output", "-o", help="Folder of the run; an existing run continues.")
     ] = Path("md"),
     ensemble: Annotated[
-        Ensemble, typer.Option(help="nve: constant energy; langevin, bussi: constant temperature.")
+        Ensemble,
+        typer.Option(help="nve: constant energy; langevin, bussi, nose_hoover: temperature; npt, mtk: and pressure."),
     ] = Dynamics.ensemble,
-    timestep: Annotated[float, typer.Option(help="In fs.")] = Dynamics.timestep,
+    timestep: Annotated[str, typer.Option(help=f"In fs. {SEVERAL}")] = str(Dynamics.timestep),
     steps: Annotated[int, typer.Option(min=1, help="Number of steps, in all.")] = Dynamics.steps,
     temperature: Annotated[
-        float, typer.Option(help="Of the initial velocities and the thermostat, in K.")
-    ] = Dynamics.temperature,
-    friction: Annotated[float, typer.Option(help="Of Langevin dynamics, in 1/fs.")] = Dynamics.friction,
-    time_constant: Annotated[float, typer.Option(help="Of Bussi's thermostat, in fs.")] = Dynamics.time_constant,
+        str, typer.Option(help=f"Of the initial velocities and the thermostat, in K. {SEVERAL}")
+    ] = str(Dynamics.temperature),
+    velocities: Annotated[
+        Velocities, typer.Option(help="At the start: draw them, or keep those of the file.")
+    ] = Dynamics.velocities,
+    friction: Annotated[str, typer.Option(help="Of Langevin dynamics, in 1/fs.")] = str(Dynamics.friction),
+    time_constant: Annotated[str, typer.Option(help="Of the other thermostats, in fs.")] = str(Dynamics.time_constant),
+    pressure: Annotated[str, typer.Option(help=f"At constant pressure, in GPa. {SEVERAL}")] = str(Dynamics.pressure),
+    pressure_time_constant: Annotated[str, typer.Option(help="Of the cell, in fs.")] = str(
+        Dynamics.pressure_time_constant
+    ),
+    compressibility: Annotated[str, typer.Option(help="Estimate for npt, in 1/GPa: one over the bulk modulus.")] = str(
+        Dynamics.compressibility
+    ),
     max_temperature: Annotated[
-        float, typer.Option(help="A hotter system has exploded, and the run stops; in K.")
+        float, typer.Option(help="A hotter system has exploded, and stops; in K.")
     ] = Dynamics.max_temperature,
     seed: Annotated[int, typer.Option(help="Of velocities and noise.")] = Dynamics.seed,
     save_every: Annotated[
         int, typer.Option(min=1, help="Steps between two frames of the trajectory.")
     ] = Dynamics.save_every,
-    frame: Annotated[int, typer.Option(help="Frame of the file to start from, from 0; -1 is the last.")] = -1,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of the log.")] = Dynamics.log_every,
+    precision: Annotated[Precision, typer.Option(help="Of the trajectory.")] = Dynamics.precision,
+    frame: Annotated[
+        str, typer.Option(help="Frame of the file to start from, from 0; -1 is the last; all: side by side.")
+    ] = "-1",
     dtype: Dtype = PRECISION,
     device: Device = "auto",
     head: Head = None,
 ) -> None:
-    """Run molecular dynamics; the same command continues an interrupted run. Exit status 1 if it explodes."""
+    """Run molecular dynamics of one system or many; the same command continues an interrupted run.
+
+    Exit status 1 if a system explodes.
+    """
     from simkit.commands.facts import print_facts
     from simkit.progress import Terminal
     from simkit.tasks.dynamics import run_md
+    from simkit.tasks.propagation import stopped_problems
 
     require_inputs(model, source)
     summary = run_md(
@@ -51,19 +72,45 @@ def md(
         source,
         output,
         ensemble=ensemble,
-        timestep=timestep,
+        timestep=_numbers("timestep", timestep),
         steps=steps,
-        temperature=temperature,
-        friction=friction,
-        time_constant=time_constant,
+        temperature=_numbers("temperature", temperature),
+        velocities=velocities,
+        friction=_numbers("friction", friction),
+        time_constant=_numbers("time-constant", time_constant),
+        pressure=_numbers("pressure", pressure),
+        pressure_time_constant=_numbers("pressure-time-constant", pressure_time_constant),
+        compressibility=_numbers("compressibility", compressibility),
         max_temperature=max_temperature,
         seed=seed,
         save_every=save_every,
-        frame=frame,
+        log_every=log_every,
+        precision=precision,
+        frame="all" if frame == "all" else _frame(frame),
         **model_options(device, dtype, head),
         progress=Terminal(),
     )
-    print_facts("", {key: value for key, value in summary.items() if key != "remedy"})
+    print_facts("", {key: value for key, value in summary.items() if key not in ("remedy", "systems")})
     print(f"run: {output}")
-    if summary["status"] != "finished":
-        raise SimkitError(f"the dynamics stopped early. {summary['remedy']}")
+    problems = stopped_problems(summary)
+    if problems:
+        more = (
+            f" ({len(problems)} of {len(summary.get('systems', [0]))} systems stopped)" if "systems" in summary else ""
+        )
+        raise SimkitError(f"the dynamics stopped early. {problems[0]}{more}")
+
+
+def _numbers(option: str, text: str) -> float | tuple[float, ...]:
+    """One number, or several with commas."""
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise SimkitError(f"expected --{option} NUMBER or several with commas, found {text!r}") from error
+    return values[0] if len(values) == 1 else values
+
+
+def _frame(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise SimkitError(f"expected --frame to be a whole number or all, found {text!r}") from error

@@ -172,7 +172,7 @@ def start(
         masses = system.positions.new_tensor(atomic_masses)[system.numbers]
     if not bool((masses > 0).all()):
         raise SimkitError(f"expected positive masses in u, found {float(masses.min()):g}")
-    masses = masses * DALTON
+    masses = masses.to(system.positions) * DALTON
     wanted = per_system(temperature, system, "temperature in K")
     widths = (masses * BOLTZMANN * wanted[system.batch]).sqrt()
     noise = torch.randn(system.positions.shape, generator=generator, dtype=system.dtype, device=system.device)

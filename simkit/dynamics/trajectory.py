@@ -77,6 +77,7 @@ class TrajectoryFile(Observer[MDState]):
         """
         if saved is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)  # HDF5 refuses to overwrite a file that somebody reads
             self._file = self._h5py.File(self.path, "w", libver=("v110", "v110"))
             self._create(state)
         else:

@@ -32,14 +32,14 @@ class Saved(Generic[S]):
         step: number of steps that were done.
         outcomes: of each system.
         generators: states of the random generators.
-        observers: what each observer's ``save`` gave.
+        observers: the class of each observer and what its ``save`` gave.
     """
 
     state: S
     step: int
     outcomes: tuple[Outcome, ...]
     generators: tuple[Tensor, ...]
-    observers: tuple[Any, ...]
+    observers: tuple[Sequence[Any], ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Generic, cast
+from typing import Generic
 
 import torch
 from torch import Tensor
@@ -120,4 +120,4 @@ def _time_steps(state: State, dt: float | Tensor) -> Tensor:
         raise SimkitError(
             f"expected one finite time step, or one for each of the {state.n_systems} systems; found {values.tolist()}"
         )
-    return cast(Tensor, values.expand(state.n_systems).clone())
+    return values.expand(state.n_systems).clone()

@@ -20,7 +20,11 @@ class Observer(ABC, Generic[S]):
     every: int
 
     def begin(self, state: S, saved: Any | None) -> None:
-        """Called before the first step; ``saved`` is what :meth:`save` gave where the run continues, None if new."""
+        """Called before the first step.
+
+        ``saved`` is what :meth:`save` of the observer of this class gave where the run continues, in order if there are
+        several; None if the run is new, or had none.
+        """
 
     @abstractmethod
     def observe(self, step: int, state: S, running: Sequence[bool]) -> None:

@@ -86,15 +86,18 @@ class Run(Generic[S]):
     def begin(self, stack: ExitStack) -> int:
         """Start, or go back to the checkpoint; the step to go on from."""
         saved = self.checkpoint.load(self.state) if self.checkpoint and self.checkpoint.exists() else None
-        marks = saved.observers if saved else [None] * len(self.observers)
+        marks = list(saved.observers) if saved else []
         if saved is not None:
             self.state, self.step = saved.state, saved.step
             restore_generators(self.generators, saved.generators)
             self.ended = {index: one for index, one in enumerate(saved.outcomes) if one.status.stopped}
             self._hold(self.state)
-        for observer, mark in zip(self.observers, marks, strict=True):
+        for observer in self.observers:
             stack.callback(observer.close)
-            observer.begin(self.state, mark)
+            own = next((one for one in marks if one[0] == type(observer).__name__), None)
+            if own is not None:
+                marks.remove(own)
+            observer.begin(self.state, own and own[1])
         if saved is None:
             self._check_start()
             self._look()
@@ -118,7 +121,7 @@ class Run(Generic[S]):
         """Write the checkpoint, after the observers' files."""
         if self.checkpoint is None:
             return
-        marks = tuple(observer.save() for observer in self.observers)
+        marks = tuple((type(observer).__name__, observer.save()) for observer in self.observers)
         randomness = generator_states(self.generators)
         self.checkpoint.save(Saved(self.state, self.step, self.outcomes(), randomness, marks))
 

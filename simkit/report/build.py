@@ -11,13 +11,13 @@ from typing import Any
 import simkit
 from simkit.files import write_text
 from simkit.report import page
+from simkit.report.dynamics_section import md_section
 from simkit.report.molecule import draw_atoms
 from simkit.report.results import Result, all_citations, find, read_results
 from simkit.report.sections import (
     evaluate_section,
     headline,
     label_section,
-    md_section,
     picture_of,
     predict_section,
     relax_section,

@@ -41,22 +41,22 @@ def energy_exchange(log: Table, n_atoms: int) -> Figure:
 
 
 def energy_conservation(log: Table, n_atoms: int) -> Figure:
-    """Deviation of the total energy from its first value, with its drift."""
+    """Deviation of the energy, less the heat of thermostats and barostats, from its first value, with its drift."""
     time = log["time_fs"] * 1e-3
-    change = 1e3 * (log["total_ev"] - log["total_ev"][0]) / n_atoms
+    change = 1e3 * (log["conserved_ev"] - log["conserved_ev"][0]) / n_atoms
     slope, fluctuation = linear_drift(time, change)
     with canvas() as (figure, axes):
         axes.plot(time, change, color=BLUE, linewidth=0.7)
         line = change.mean() + slope * (time - time.mean())
         axes.plot(time, line, color=VERMILLION, label=f"drift {digits(slope)} meV/atom/ps")
         axes.set_xlabel("time (ps)")
-        axes.set_ylabel("Δ total energy (meV/atom)")
+        axes.set_ylabel("Δ conserved energy (meV/atom)")
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.2 * (high - low))
         axes.legend(loc="upper right")
         svg = as_svg(figure)
     words = f"drift {digits(slope)} meV/atom/ps, fluctuation {digits(fluctuation)} meV/atom"
-    return Figure(svg, f"Total energy over time: {words}.", f"Conservation of the total energy: {words}.")
+    return Figure(svg, f"Conserved energy over time: {words}.", f"Conservation of energy: {words}.")
 
 
 def temperature(log: Table, target: float | None) -> Figure:
@@ -75,6 +75,34 @@ def temperature(log: Table, target: float | None) -> Figure:
         svg = as_svg(figure)
     half = values[len(values) // 2 :].mean()
     return Figure(svg, f"Temperature over time; mean of the second half {half:.0f} K.", "Kinetic temperature.")
+
+
+def pressure(log: Table, target: float | None) -> Figure:
+    """Pressure over time, with its running mean and the barostat's pressure."""
+    time, values = log["time_fs"] * 1e-3, log["pressure_gpa"]
+    mean = np.cumsum(values) / np.arange(1, len(values) + 1)
+    with canvas() as (figure, axes):
+        axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
+        axes.plot(time, mean, color=VERMILLION, label="running mean")
+        if target is not None:
+            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"target {target:g} GPa")
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("pressure (GPa)")
+        axes.legend(loc="upper right", ncols=2, columnspacing=1.2)
+        svg = as_svg(figure)
+    half = digits(float(values[len(values) // 2 :].mean()))
+    return Figure(svg, f"Pressure over time; mean of the second half {half} GPa.", "Pressure, kinetic part included.")
+
+
+def volume(log: Table, n_atoms: int) -> Figure:
+    """Volume per atom over time."""
+    with canvas() as (figure, axes):
+        axes.plot(log["time_fs"] * 1e-3, log["volume_ang3"] / n_atoms, color=GREEN, linewidth=0.9)
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("volume (Å³/atom)")
+        svg = as_svg(figure)
+    half = digits(float(log["volume_ang3"][len(log["time_fs"]) // 2 :].mean() / n_atoms))
+    return Figure(svg, f"Volume over time; mean of the second half {half} Å³ per atom.", "Volume of the cell per atom.")
 
 
 def check_energy(table: Table, method: str) -> Figure:

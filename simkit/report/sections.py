@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from simkit.csv_tables import read_table
-from simkit.report import dynamics_plots, page, plots
+from simkit.report import page, plots
 from simkit.report.figures import Figure
 from simkit.report.molecule import LARGEST, draw_atoms
 from simkit.report.results import Result
@@ -150,30 +150,6 @@ def _relaxation_curves(path: Path, goal: float) -> list[Figure]:
     if (above > 0).any():
         curves.append(plots.relaxation(steps, above, "energy above lowest (meV/atom)"))
     return curves
-
-
-def md_section(result: Result) -> str:
-    """Energies, temperature and, if there is one, the comparison along the trajectory."""
-    summary, log = result.summary, read_table(result.folder / "log.csv")
-    n_atoms, names = summary["atoms"], {"nve": "NVE", "langevin": "NVT, Langevin", "bussi": "NVT, velocity rescaling"}
-    text = (
-        f"{names[summary['ensemble']]}: {summary['time_fs'] * 1e-3:.3g} ps in steps of {summary['timestep_fs']:g} fs, "
-        f"{n_atoms} atoms."
-    )
-    if summary.get("ns_per_day"):
-        text += f" Speed: {page.digits(summary['ns_per_day'])} ns/day."
-    pictures: list[Figure] = []
-    if len(log.get("step", ())) > 2:
-        if summary["ensemble"] == "nve":
-            pictures += [dynamics_plots.energy_exchange(log, n_atoms), dynamics_plots.energy_conservation(log, n_atoms)]
-        pictures.append(dynamics_plots.temperature(log, summary["thermostat_temperature_k"]))
-    parts = [page.paragraph(text)]
-    check = summary.get("check")
-    if check:
-        table, method = read_table(result.folder / "check.csv"), check["method"]
-        pictures += [dynamics_plots.check_energy(table, method), dynamics_plots.check_forces(table, method)]
-        parts.append(page.paragraph(f"{check['frames']} frames along the way were computed again with {method}."))
-    return page.section(f"Molecular dynamics: {result.name}", *parts, page.figures(pictures))
 
 
 def predict_section(result: Result) -> str:

@@ -1,17 +1,21 @@
-"""Molecular dynamics of one system with a model file, continued exactly after an interruption."""
+"""Molecular dynamics of one system or many with a model file, continued exactly after an interruption."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from simkit.dynamics import ForceField
+from simkit.errors import SimkitError
 from simkit.files import file_hash
+from simkit.potential import IgnoredConditions
 from simkit.progress import Progress, Silent
-from simkit.tasks.frames import naming, read_frame
-from simkit.tasks.models import model_calculator, require_usable
+from simkit.tasks.frames import frame_name, naming, read_frame, read_frames
+from simkit.tasks.models import open_model, require_usable
 from simkit.tasks.propagation import propagate
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble
+from simkit.tasks.settings import PRECISION, Dynamics
 
 
 def run_md(
@@ -19,57 +23,67 @@ def run_md(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    ensemble: Ensemble = Dynamics.ensemble,
-    timestep: float = Dynamics.timestep,
-    steps: int = Dynamics.steps,
-    temperature: float = Dynamics.temperature,
-    friction: float = Dynamics.friction,
-    time_constant: float = Dynamics.time_constant,
-    seed: int = Dynamics.seed,
-    save_every: int = Dynamics.save_every,
-    log_every: int = Dynamics.log_every,
-    checkpoint_every: int = Dynamics.checkpoint_every,
-    max_temperature: float = Dynamics.max_temperature,
-    frame: int = -1,
+    frame: int | Literal["all"] = -1,
     device: str = "cpu",
     dtype: str | None = PRECISION,
     head: str | None = None,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Run molecular dynamics with a model file from one frame of a structure file.
+    """Run molecular dynamics with a model file from one frame of a structure file, or all of them in one batch.
 
-    Writes ``trajectory.xyz`` (energies, forces and momenta included), ``log.csv`` (time in fs, energies in eV,
-    temperature in K), ``final.xyz``, ``md.json`` and ``checkpoint.npz`` into ``folder``. Called again with the same
-    settings, or more steps, it continues from the checkpoint with the same numbers as an uninterrupted run.
+    Writes ``trajectory.h5`` (positions, momenta, forces, energies, cells; read it with
+    ``simkit.datasets.open_dataset``), ``log.csv`` (units in the names of its columns), ``final.xyz``, ``md.json`` and
+    ``checkpoint.safetensors`` into ``folder``. Called again with the same settings, or more steps, it continues from
+    the checkpoint with the same numbers as an uninterrupted run.
 
     Args:
         model: own model file or one of mace-torch.
-        source: structure file; ``frame`` chooses the frame, the last by default.
+        source: structure file, with fixed atoms and masses if ASE reads them.
         folder: where results go.
+        frame: of the file, the last by default; ``all`` runs all frames side by side. One frame and a setting with
+            several numbers, such as temperatures, give as many copies.
         device: torch device.
-        dtype: ``float64`` or ``float32``; None for the model's own.
+        dtype: ``float64`` or ``float32``, of the potential; None for the model's own. The state is in float64.
         head: level of theory, for models trained on several.
         progress: where progress is shown.
-
-    The other arguments are those of :class:`~simkit.tasks.settings.Dynamics`.
+        settings: of :class:`~simkit.tasks.settings.Dynamics`, by name.
 
     Returns:
-        The content of ``md.json``; its ``status`` is ``finished``, or ``exploded`` with a ``remedy``: then the
-        files end with the last good frame.
+        The content of ``md.json``; its ``status`` is ``finished``, or says why the run stopped, with a ``remedy``. With
+        several systems, ``systems`` has these for each, and one that stops does not disturb the others. The files of a
+        system that has stopped end with its last good frame.
 
     Raises:
         SimkitError: the folder holds a run with other settings, a file cannot be used, or the start is out of bounds.
     """
-    settings = Dynamics(
-        ensemble, timestep, steps, temperature, friction, time_constant,
-        seed, save_every, log_every, checkpoint_every, max_temperature,
-    )  # fmt: skip
-    atoms = read_frame(source, frame)
-    calculator = model_calculator(model, device=device, dtype=dtype, head=head)
-    name = f"{Path(source).name} ({atoms.get_chemical_formula()})"
-    require_usable(calculator.potential, atoms, name)
-    atoms.calc = calculator
-    identity = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame}
+    chosen = _settings(settings)
+    frames = list(read_frames(source)) if frame == "all" else [read_frame(source, frame)]
+    if len(frames) == 1:
+        frames = frames * chosen.copies
+    potential = open_model(model, device=device, dtype=dtype, head=head)
+    progress = progress or Silent()
+    ignored = IgnoredConditions(potential, progress)
+    for index, atoms in enumerate(frames):
+        name = frame_name(source, index if frame == "all" else frame, atoms)
+        require_usable(potential, atoms, name, ignored)
+    conservative = potential.capabilities.conservative
+    forces = ForceField(potential, virial=conservative and any(atoms.pbc.all() for atoms in frames))
+    identity: dict[str, Any] = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame}
     identity |= {"dtype": dtype, "head": head}
-    with naming(name):
-        return propagate(atoms, Path(folder), settings, identity=identity, progress=progress or Silent())
+    with naming(Path(source).name):
+        return propagate(frames, forces, Path(folder), chosen, identity=identity, progress=progress, device=device)
+
+
+def _settings(settings: dict[str, Any]) -> Dynamics:
+    """Settings by name; lists become tuples.
+
+    Raises:
+        SimkitError: an unknown name.
+    """
+    known = {field.name for field in fields(Dynamics)}
+    unknown = sorted(settings.keys() - known)
+    if unknown:
+        raise SimkitError(f"expected settings among {', '.join(sorted(known))}; found {', '.join(unknown)}")
+    given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    return Dynamics(**given)

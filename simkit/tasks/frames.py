@@ -17,13 +17,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread
 from ase.io.extxyz import write_extxyz
 
+from simkit.datasets.ase_frames import atoms_from_frame
+from simkit.datasets.files import open_dataset
 from simkit.errors import DataError, InvalidSystemError, UnsupportedElementError
 
 EXTXYZ = (".xyz", ".extxyz")
+HDF5 = (".h5", ".hdf5")
 
 
 def read_frames(path: str | os.PathLike[str]) -> Iterator[Atoms]:
-    """Every frame of a file in any format that ASE reads, without holding them all in memory.
+    """Every frame of a file in any format that ASE reads, or of HDF5, without holding them all in memory.
 
     Raises:
         DataError: no such file, or a frame that cannot be read.
@@ -31,6 +34,9 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[Atoms]:
     source = Path(path)
     if not source.is_file():
         raise DataError(f"expected a structure file, found none at {source}: check the path")
+    if source.suffix in HDF5:
+        yield from map(atoms_from_frame, open_dataset(source))
+        return
     index = 0
     frames = iter(iread(source, index=":", format="extxyz" if source.suffix in EXTXYZ else None))
     while True:
@@ -52,6 +58,8 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[Atoms]:
 def count_frames(path: str | os.PathLike[str]) -> int:
     """Number of frames of a file; extended XYZ is skipped through without parsing it."""
     source = Path(path)
+    if source.suffix in HDF5 and source.is_file():
+        return len(open_dataset(source))
     if source.suffix not in EXTXYZ or not source.is_file():
         return sum(1 for _ in read_frames(source))
     count = 0
@@ -79,6 +87,11 @@ def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
     Raises:
         DataError: no such file or frame.
     """
+    if Path(path).suffix in HDF5 and Path(path).is_file():
+        frames = open_dataset(path)
+        if not -len(frames) <= index < len(frames):
+            raise DataError(f"{path}: expected a frame {index}, found {len(frames)} frames")
+        return atoms_from_frame(frames[index % len(frames)])
     count = 0
     last: deque[Atoms] = deque(maxlen=max(-index, 1))
     for frame in read_frames(path):

@@ -1,18 +1,24 @@
-"""What the log of molecular dynamics says: temperature, conservation of energy."""
+"""What the log of molecular dynamics says: temperature, conservation of energy, pressure."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from ase import Atoms
 from jaxtyping import Float
 from numpy import ndarray
 
 from simkit.csv_tables import read_table
+from simkit.flows import Outcome, Status
+from simkit.tasks.settings import Dynamics, numbers
 
-if TYPE_CHECKING:
-    from simkit.tasks.settings import Dynamics
+MEANS = {"temperature_k": "mean_temperature_k", "pressure_gpa": "mean_pressure_gpa", "volume_ang3": "mean_volume_ang3"}
+"""Columns that are averaged over the second half of a run, and the names of the means."""
+
+Table = Mapping[str, ndarray]
 
 
 def linear_drift(time: Float[ndarray, " rows"], values: Float[ndarray, " rows"]) -> tuple[float, float]:
@@ -23,29 +29,67 @@ def linear_drift(time: Float[ndarray, " rows"], values: Float[ndarray, " rows"])
     return float(slope), float(np.std(values - slope * (time - time.mean()) - offset))
 
 
-def summarise_log(path: str | os.PathLike[str], n_atoms: int, settings: Dynamics) -> dict[str, Any]:
-    """Length of a run, mean temperature (second half of it) and, for NVE, drift and fluctuation of the energy."""
-    summary: dict[str, Any] = {
-        "ensemble": settings.ensemble,
-        "timestep_fs": settings.timestep,
-        "thermostat_temperature_k": settings.temperature if settings.ensemble != "nve" else None,
-        "atoms": n_atoms,
-        "steps": 0,
-        "time_fs": 0.0,
-    }
+def of_system(table: Table, system: int) -> dict[str, ndarray]:
+    """The rows of one system of a log; logs of one system have no column for it."""
+    if "system" not in table:
+        return dict(table)
+    rows = table["system"] == system
+    return {name: values[rows] for name, values in table.items() if name != "system"}
+
+
+def summarise_log(
+    path: str | os.PathLike[str], last: Sequence[Atoms], settings: Dynamics, outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    """Length, means over the second half, drift and fluctuation of the conserved energy, and how it ended.
+
+    Args:
+        path: of the log.
+        last: frames that the systems ended with.
+        settings: of the run.
+        outcomes: of the systems.
+
+    Returns:
+        Facts of the run and its one system; of several, a list ``systems`` with those of each.
+    """
     table = read_table(path)
-    if not table or len(table["step"]) == 0:
-        return summary
-    half = len(table["step"]) // 2
-    summary |= {
-        "steps": int(table["step"][-1]),
-        "time_fs": float(table["time_fs"][-1]),
-        "mean_temperature_k": float(table["temperature_k"][half:].mean()),
-    }
-    if settings.ensemble == "nve":
-        slope, fluctuation = linear_drift(table["time_fs"] * 1e-3, table["total_ev"] * 1e3 / n_atoms)
-        summary |= {
-            "energy_drift_mev_per_atom_per_ps": slope,
-            "energy_fluctuation_mev_per_atom": fluctuation,
+    thermostat = [float(one) for one in numbers(settings.temperature)]
+    systems = [
+        _of_one(of_system(table, index), frame, outcome)
+        | {
+            "thermostat_temperature_k": thermostat[index % len(thermostat)] if settings.ensemble != "nve" else None,
+            "timestep_fs": float(numbers(settings.timestep)[index % len(numbers(settings.timestep))]),
         }
-    return summary
+        for index, (frame, outcome) in enumerate(zip(last, outcomes, strict=True))
+    ]
+    if len(systems) == 1:
+        return {"ensemble": settings.ensemble} | systems[0]
+    statuses = [one["status"] for one in systems]
+    finished = statuses.count(Status.FINISHED)
+    return {
+        "ensemble": settings.ensemble,
+        "status": "finished" if finished == len(systems) else f"{finished} of {len(systems)} finished",
+        "atoms": sum(one["atoms"] for one in systems),
+        "steps": max(one["steps"] for one in systems),
+        "systems": systems,
+    }
+
+
+def _of_one(table: Table, last: Atoms, outcome: Outcome) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "formula": last.get_chemical_formula(),
+        "atoms": len(last),
+        "steps": outcome.steps,
+        "time_fs": float(last.info["time_fs"]),
+        "status": str(outcome.status),
+    }
+    if outcome.problem:
+        facts["remedy"] = f"{outcome.problem} final.xyz holds the last good frame."
+    rows = len(table["step"])
+    if rows == 0:
+        return facts
+    for column, name in MEANS.items():
+        if column in table and np.isfinite(table[column][rows // 2 :]).all():
+            facts[name] = float(table[column][rows // 2 :].mean())
+    slope, fluctuation = linear_drift(table["time_fs"] * 1e-3, table["conserved_ev"] * 1e3 / len(last))
+    facts |= {"energy_drift_mev_per_atom_per_ps": slope, "energy_fluctuation_mev_per_atom": fluctuation}
+    return facts

@@ -1,247 +1,157 @@
-"""The loop of molecular dynamics: integrator, trajectory, log and checkpoint."""
+"""Molecular dynamics into a folder: trajectory, log, checkpoint, last frames and summary."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from ase import Atoms, units
-from ase.md.bussi import Bussi
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import Stationary, ZeroRotation
-from ase.md.verlet import VelocityVerlet
 
-from simkit.csv_tables import csv_row
+from simkit.ase_border import ase_stress
+from simkit.dynamics import LogFile, MDState, TrajectoryFile, live_note, start, usual_guards
+from simkit.dynamics.force_field import Forces
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
-from simkit.growing import GrowingFile
-from simkit.progress import Progress, Task
-from simkit.tasks.checkpoint import Checkpoint
-from simkit.tasks.frames import attach, extxyz_text, write_frames
+from simkit.flows import Checkpoint, Result, Status, integrate
+from simkit.progress import Progress
+from simkit.system import System
+from simkit.tasks.ensembles import make_flow
+from simkit.tasks.frames import attach, write_frames
 from simkit.tasks.md_log import summarise_log
-from simkit.tasks.settings import Dynamics, Ensemble
-
-COLUMNS = ("step", "time_fs", "potential_ev", "kinetic_ev", "total_ev", "temperature_k")
+from simkit.tasks.settings import Dynamics, numbers
 
 
 def propagate(
-    atoms: Atoms, folder: Path, settings: Dynamics, *, identity: dict[str, Any], progress: Progress, title: str = ""
+    frames: Sequence[Atoms],
+    forces: Forces,
+    folder: Path,
+    settings: Dynamics,
+    *,
+    identity: dict[str, Any],
+    progress: Progress,
+    device: str = "cpu",
+    title: str = "",
 ) -> dict[str, Any]:
-    """Run dynamics of atoms that have a calculator; files and summary as in :func:`run_md`.
+    """Run dynamics of one or many systems; files and summary as in :func:`simkit.tasks.dynamics.run_md`.
 
     Args:
-        atoms: changed by the run.
+        frames: the systems at the start.
+        forces: of them.
         folder: where results go.
         settings: of the dynamics.
         identity: JSON-compatible facts that must be the same for a run to be continued.
         progress: where progress is shown.
+        device: torch device of the state.
         title: of the progress bar.
 
     Returns:
-        What ``md.json`` holds. A run that had to stop has the status ``exploded`` and a ``remedy``; its files end with
-        the last good frame.
+        What ``md.json`` holds.
 
     Raises:
-        SimkitError: settings that make no sense, a folder that holds a run with other settings, or a start whose
-            energy, forces or temperature are out of bounds.
+        SimkitError: settings that make no sense, a folder that holds a run with other settings, or a start that is out
+            of bounds.
     """
     settings.require_sense()
+    _require_lists(settings, len(frames))
+    generator = torch.Generator(device).manual_seed(settings.seed)
+    state = forces(_start(frames, settings, device, generator))
     identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
-    rng = np.random.default_rng(settings.seed)
-    checkpoint = Checkpoint(folder / "checkpoint.npz", identity)
-    fresh = not checkpoint.path.exists()
-    if fresh:
-        draw_velocities(atoms, settings.temperature, rng)
-    first, lengths = (0, (0, 0)) if fresh else checkpoint.restore(atoms, rng)
-    title = title or f"MD {settings.ensemble} {settings.temperature:g} K"
-    with (
-        GrowingFile(folder / "trajectory.xyz", lengths[0]) as trajectory,
-        GrowingFile(folder / "log.csv", lengths[1]) as log,
-        progress.task(title, settings.steps, first) as task,
-    ):
-        run = _Run(atoms, settings, rng, trajectory, log, checkpoint, task)
-        problem = run.advance(first, fresh)
+    steps = torch.tensor(numbers(settings.timestep), dtype=torch.float64, device=device).expand(len(frames))
+    saved = settings.save_every
+    trajectory = TrajectoryFile(
+        folder / "trajectory.h5",
+        saved,
+        precision=settings.precision,
+        frames_per_chunk=max(1, settings.checkpoint_every // saved),
+    )
+    result = integrate(
+        make_flow(settings, forces, generator),
+        state,
+        steps,
+        settings.steps,
+        observers=[LogFile(folder / "log.csv", settings.log_every), trajectory],
+        guards=usual_guards(state.system, max_temperature=settings.max_temperature),
+        checkpoint=Checkpoint(folder / "checkpoint.safetensors", settings.checkpoint_every, identity),
+        generators=[generator],
+        progress=progress,
+        title=title or f"MD {settings.ensemble}",
+        note=live_note(steps),
+    )
+    return _finish(result, forces, folder, settings)
+
+
+def _finish(result: Result[MDState], forces: Forces, folder: Path, settings: Dynamics) -> dict[str, Any]:
+    last = final_frames(forces(result.state), result)
     with atomic_path(folder / "final.xyz") as temporary:
-        write_frames(temporary, [run.last_good()])
-    summary = summarise_log(folder / "log.csv", len(atoms), settings) | {
-        "status": "exploded" if problem else "finished",
-        "ns_per_day": run.speed,
-    }
-    if problem:
-        summary["remedy"] = problem
+        write_frames(temporary, last)
+    summary = summarise_log(folder / "log.csv", last, settings, result.outcomes)
+    speed = result.done / max(result.seconds, 1e-9)
+    timestep = sum(numbers(settings.timestep)) / len(numbers(settings.timestep))
+    if result.done:
+        summary["ns_per_day"] = speed * timestep * 0.0864
+        summary["atom_steps_per_s"] = speed * result.state.system.n_atoms
     write_json(folder / "md.json", summary)
     return summary
 
 
-def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
-    """Give free atoms momenta of a temperature (K), without drift and, outside periodic cells, without rotation."""
-    widths = np.sqrt(atoms.get_masses() * units.kB * temperature)
-    atoms.set_momenta(widths[:, None] * rng.standard_normal((len(atoms), 3)))
-    remove_drift(atoms)
+def final_frames(state: MDState, result: Result[MDState]) -> list[Atoms]:
+    """The systems as ASE atoms with momenta, energies, forces and stress, and how they ended."""
+    counts = state.system.counts.tolist()
+    assert state.energy is not None
+    assert state.forces is not None
+    momenta, forces = state.momenta.cpu().split(counts), state.forces.cpu().split(counts)
+    frames = []
+    for index, atoms in enumerate(state.system.to_ase()):
+        atoms.set_momenta(momenta[index].double().numpy() * units.fs, apply_constraint=False)
+        stress = None
+        if state.virial is not None and atoms.pbc.all():
+            stress = ase_stress(state.virial[index].double().cpu().numpy(), atoms)
+        outcome = result.outcomes[index]
+        atoms.info |= {"step": outcome.steps, "time_fs": float(state.time[index]), "status": str(outcome.status)}
+        energy = float(state.energy[index])
+        frames.append(attach(atoms, energy=energy, forces=forces[index].double().numpy(), stress=stress))
+    return frames
 
 
-def remove_drift(atoms: Atoms) -> None:
-    """Take out the momenta that do not count (:func:`degrees_of_freedom`): translation and, of molecules, rotation.
-
-    Rescaling of velocities needs it at every step. What rounding leaves of these momenta is rescaled too, but nothing
-    takes it back: it grows exponentially until all kinetic energy is in them (S. C. Harvey, R. K.-Z. Tan, T. E.
-    Cheatham, J. Comput. Chem. 19, 726 (1998), the flying ice cube).
-    """
-    if atoms.constraints or len(atoms) == 1:
-        return
-    Stationary(atoms, preserve_temperature=False)
-    if not atoms.pbc.any() and len(atoms) > 2:
-        ZeroRotation(atoms, preserve_temperature=False)
-
-
-class _Run:
-    """The loop over steps and what is written on the way."""
-
-    def __init__(
-        self,
-        atoms: Atoms,
-        settings: Dynamics,
-        rng: np.random.Generator,
-        trajectory: GrowingFile,
-        log: GrowingFile,
-        checkpoint: Checkpoint,
-        task: Task,
-    ) -> None:
-        self.atoms, self.settings, self.rng = atoms, settings, rng
-        self.trajectory, self.log, self.checkpoint, self.task = trajectory, log, checkpoint, task
-        self._good: tuple[np.ndarray, ...] = ()
-        self._results: dict[str, Any] = {}
-        self.speed: float | None = None
-
-    def advance(self, first: int, fresh: bool) -> str | None:
-        """Run from step ``first`` to the end; the reason if it had to stop."""
-        if fresh:
-            self._require_good_start()
-            self.log.write(",".join(COLUMNS) + "\n")
-            self._write(0)
-        self._remember()
-        dynamics = make_integrator(self.atoms, self.settings, self.rng)
-        start = time.perf_counter()
-        for step in range(first + 1, self.settings.steps + 1):
-            try:
-                dynamics.step()
-                if self.settings.ensemble == "bussi":
-                    remove_drift(self.atoms)
-            except SimkitError as error:
-                return f"At step {step}: {error}. {REMEDY}"
-            if problem := self._problem(step):
-                return problem
-            self._remember()
-            self._write(step)
-            elapsed = (time.perf_counter() - start) / 86400
-            self.speed = (step - first) * self.settings.timestep * 1e-6 / elapsed
-            self.task.advance(1, self._note())
-        return None
-
-    def last_good(self) -> Atoms:
-        """The last state with finite energy and forces, or the start if there was none."""
-        atoms = self.atoms.copy()
-        if self._good:
-            atoms.positions[:] = self._good[0]
-            atoms.set_momenta(self._good[1], apply_constraint=False)
-        return attach(atoms, **{name: self._results.get(name) for name in ("energy", "forces", "stress")})
-
-    def _remember(self) -> None:
-        self._good = (self.atoms.get_positions(), self.atoms.get_momenta())
-        self._results = dict(self.atoms.calc.results)
-
-    def _snapshot(self) -> Atoms:
-        atoms = self.atoms
-        stressed = atoms.pbc.all() and "stress" in atoms.calc.implemented_properties
-        stress = atoms.get_stress(apply_constraint=False) if stressed else None
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces(apply_constraint=False)
-        return attach(atoms.copy(), energy=energy, forces=forces, stress=stress)
-
-    def _write(self, step: int) -> None:
-        settings, atoms = self.settings, self.atoms
-        if step % settings.log_every == 0:
-            potential, kinetic = float(atoms.get_potential_energy()), float(atoms.get_kinetic_energy())
-            row = (
-                step,
-                step * settings.timestep,
-                potential,
-                kinetic,
-                potential + kinetic,
-                temperature(atoms, settings.ensemble),
-            )
-            self.log.write(csv_row(row))
-        if step % settings.save_every == 0:
-            frame = self._snapshot()
-            frame.info |= {"step": step, "time_fs": step * settings.timestep}
-            self.trajectory.write(extxyz_text(frame))
-        if step % settings.checkpoint_every == 0 or step == settings.steps:
-            self.checkpoint.save(atoms, self.rng, step, (self.trajectory.sync(), self.log.sync()))
-
-    def _require_good_start(self) -> None:
-        if not self._finite():
-            raise SimkitError(
-                "the energy or a force of the first frame is not a finite number: check its distances and cell, and "
-                "whether the model was made for such structures"
-            )
-        now, limit = temperature(self.atoms, self.settings.ensemble), self.settings.max_temperature
-        if now > limit:
-            raise SimkitError(
-                f"the first frame has a temperature of {now:.0f} K, expected at most max_temperature, {limit:g} K: "
-                "lower the temperature or raise max_temperature"
-            )
-
-    def _problem(self, step: int) -> str | None:
-        if not self._finite():
-            return f"At step {step} the energy or a force is not a finite number. {REMEDY}"
-        now, limit = temperature(self.atoms, self.settings.ensemble), self.settings.max_temperature
-        if now > limit:
-            return f"At step {step} the temperature reached {now:.0f} K, max_temperature is {limit:g} K. {REMEDY}"
-        return None
-
-    def _finite(self) -> bool:
-        return bool(np.isfinite(self.atoms.get_potential_energy()) and np.isfinite(self.atoms.get_forces()).all())
-
-    def _note(self) -> str:
-        now = temperature(self.atoms, self.settings.ensemble)
-        return f"T={now:.0f} K  E={self.atoms.get_potential_energy():.4f} eV  {self.speed:.2f} ns/day"
+def _start(frames: Sequence[Atoms], settings: Dynamics, device: str, generator: torch.Generator) -> MDState:
+    system = System.from_ase(list(frames), device=device)
+    masses = torch.cat([torch.as_tensor(one.get_masses()) for one in frames]).to(system.positions)
+    wanted = settings.temperature
+    state = start(
+        system, wanted if isinstance(wanted, float | int) else list(wanted), generator=generator, masses=masses
+    )
+    if settings.velocities == "draw":
+        return state
+    missing = [index for index, one in enumerate(frames) if not one.has("momenta")]
+    if missing:
+        raise SimkitError(
+            f"expected velocities in the structure file, found none in frames {missing[:10]}: use velocities: draw, or "
+            "a file with momenta such as final.xyz of an earlier run"
+        )
+    momenta = torch.cat([torch.as_tensor(one.get_momenta()) for one in frames]).to(system.positions) / units.fs
+    if system.fixed is not None:
+        momenta = momenta.masked_fill(system.fixed[:, None], 0)
+    kept = replace(state, momenta=momenta)
+    return kept.without_drift(kept.free())
 
 
-REMEDY = (
-    "final.xyz holds the last good frame. Use a shorter time step, relax the structure first, or train the model on "
-    "frames like that one"
-)
+def _require_lists(settings: Dynamics, systems: int) -> None:
+    if settings.copies not in (1, systems):
+        raise SimkitError(
+            f"expected one number for all of the {systems} systems in each setting, or one for each; found "
+            f"{settings.copies} in some"
+        )
 
 
-def make_integrator(atoms: Atoms, settings: Dynamics, rng: np.random.Generator) -> VelocityVerlet | Langevin:
-    """ASE's integrator of an ensemble; units are converted here and nowhere else."""
-    timestep = settings.timestep * units.fs
-    if settings.ensemble == "nve":
-        return VelocityVerlet(atoms, timestep)
-    if settings.ensemble == "bussi":
-        constant = settings.time_constant * units.fs
-        bussi = Bussi(atoms, timestep, temperature_K=settings.temperature, taut=constant, rng=rng)
-        bussi.ndof = degrees_of_freedom(atoms, "bussi")
-        bussi.target_kinetic_energy = 0.5 * bussi.temp * bussi.ndof
-        return bussi
-    friction = settings.friction / units.fs
-    return Langevin(atoms, timestep, temperature_K=settings.temperature, friction=friction, rng=rng, fixcm=False)
+def stopped_problems(summary: dict[str, Any]) -> list[str]:
+    """Why systems stopped, from a summary of :func:`propagate`."""
+    systems = summary.get("systems", [summary])
+    return [one["remedy"] for one in systems if "remedy" in one]
 
 
-def degrees_of_freedom(atoms: Atoms, ensemble: Ensemble) -> int:
-    """Number of free components of the momenta: 3N less the constrained ones.
-
-    Without Langevin's noise, the total momentum and (of molecules) the angular momentum do not count either: they are
-    conserved, and zero from the start.
-    """
-    free = int(atoms.get_number_of_degrees_of_freedom())
-    if ensemble == "langevin" or atoms.constraints or len(atoms) == 1:
-        return free
-    return free - 3 if atoms.pbc.any() or len(atoms) == 2 else free - 6
-
-
-def temperature(atoms: Atoms, ensemble: Ensemble) -> float:
-    """Kinetic temperature ``2 K / (f k_B)`` in K, with the f of :func:`degrees_of_freedom`."""
-    return float(2 * atoms.get_kinetic_energy() / (degrees_of_freedom(atoms, ensemble) * units.kB))
+def has_failed(summary: dict[str, Any]) -> bool:
+    """Whether no system reached the end."""
+    return all(one["status"] != Status.FINISHED for one in summary.get("systems", [summary]))

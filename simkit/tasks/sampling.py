@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule as build_molecule
 from ase.optimize import BFGS
 
+from simkit.dynamics import CalculatorForces
 from simkit.errors import DataError, SimkitError
 from simkit.files import atomic_path, file_hash
 from simkit.progress import Progress
@@ -80,16 +81,18 @@ class Trajectory:
             save_every=sampling.spacing,
             log_every=sampling.spacing,
             checkpoint_every=max(1, 200 // sampling.spacing) * sampling.spacing,
+            precision="float64",
         )
-        atoms = self.start.copy()
-        atoms.calc = self.method.make_calculator()
+        calculator = self.method.make_calculator()
+        stressed = self.start.pbc.all() and "stress" in calculator.implemented_properties
+        forces = CalculatorForces(calculator, [self.start], virial=bool(stressed))
         identity = {"method": self.method.provenance, "start": file_hash(self.folder / "start.xyz")}
         title = f"{self.method.method} {self.temperature:g} K, {self.purpose}"
         path = self.folder / "sampling" / name
-        summary = propagate(atoms, path, settings, identity=identity, progress=progress, title=title)
+        summary = propagate([self.start], forces, path, settings, identity=identity, progress=progress, title=title)
         if summary["status"] != "finished":
             raise SimkitError(f"sampling at {self.temperature:g} K stopped. {summary['remedy']}")
-        return [self._cleaned(frame, name) for frame in list(read_frames(path / "trajectory.xyz"))[-number:]]
+        return [self._cleaned(frame, name) for frame in list(read_frames(path / "trajectory.h5"))[-number:]]
 
     def _cleaned(self, frame: Atoms, name: str) -> Atoms:
         """A frame without velocities, with its origin."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from simkit.errors import SimkitError
 
-Ensemble = Literal["nve", "langevin", "bussi"]
+Ensemble = Literal["nve", "langevin", "bussi", "nose_hoover", "npt", "npt_flexible", "mtk", "mtk_flexible"]
+Velocities = Literal["draw", "keep"]
+Numbers = float | tuple[float, ...]
+"""One number for all systems, or one for each."""
+
 LabellerName = Literal["gfn2-xtb", "gfn1-xtb", "emt"]
 OptimiserName = Literal["LBFGS", "FIRE"]
 Precision = Literal["float32", "float64"]
@@ -28,34 +33,51 @@ MAX_TIMESTEP = 20.0
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Settings of a run.
+    """Settings of a run; :data:`Numbers` are one for all systems or one for each.
 
     Attributes:
-        ensemble: ``nve`` (velocity Verlet), ``langevin`` or ``bussi`` (stochastic velocity rescaling), both NVT.
+        ensemble: ``nve`` (velocity Verlet); constant temperature by ``langevin``, ``bussi`` (stochastic velocity
+            rescaling) or ``nose_hoover`` (chains); constant temperature and pressure by ``npt`` (stochastic cell
+            rescaling) or ``mtk`` (Martyna, Tobias, Klein), with ``_flexible`` for cells that also change their shape.
         timestep: in fs.
         steps: number of time steps.
         temperature: of the thermostat and of the initial velocities, in K. Without thermostat, and starting from a
             minimum, half of it goes into potential energy.
+        velocities: ``draw`` them anew, or ``keep`` those of the structure file.
         friction: of Langevin dynamics, in 1/fs.
-        time_constant: of velocity rescaling, in fs.
-        seed: of the initial velocities and the thermostat.
+        time_constant: of the other thermostats, in fs.
+        pressure: in GPa, at constant pressure.
+        pressure_time_constant: of the cell, in fs.
+        compressibility: estimate for ``npt``, in 1/GPa: the inverse of the bulk modulus.
+        seed: of the initial velocities, thermostat and barostat.
         save_every: steps between frames of the trajectory.
         log_every: steps between lines of the log.
         checkpoint_every: steps between checkpoints.
-        max_temperature: in K; a system that gets hotter has exploded, and the run stops.
+        max_temperature: in K; a system that gets hotter has exploded, and stops.
+        precision: of positions, momenta and forces in the trajectory.
     """
 
     ensemble: Ensemble = "langevin"
-    timestep: float = 0.5
+    timestep: Numbers = 0.5
     steps: int = 1000
-    temperature: float = 300.0
-    friction: float = 0.01
-    time_constant: float = 100.0
+    temperature: Numbers = 300.0
+    velocities: Velocities = "draw"
+    friction: Numbers = 0.01
+    time_constant: Numbers = 100.0
+    pressure: Numbers = 0.0
+    pressure_time_constant: Numbers = 1000.0
+    compressibility: Numbers = 0.02
     seed: int = 0
     save_every: int = 10
-    log_every: int = 1
+    log_every: int = 10
     checkpoint_every: int = 100
     max_temperature: float = 10_000.0
+    precision: Precision = "float32"
+
+    @property
+    def constant_pressure(self) -> bool:
+        """Whether the cell changes."""
+        return self.ensemble.startswith(("npt", "mtk"))
 
     def require_sense(self) -> None:
         """Check the numbers.
@@ -63,22 +85,49 @@ class Dynamics:
         Raises:
             SimkitError: one is not positive and finite, or the temperature is above its limit.
         """
-        positive = ("timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant")
+        positive = (
+            "timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant",
+            "pressure_time_constant", "compressibility",
+        )  # fmt: skip
         for name in positive:
-            if not 0 < getattr(self, name) < math.inf:
-                raise SimkitError(f"expected a positive {name}, found {getattr(self, name)}")
-        if self.timestep > MAX_TIMESTEP:
+            for value in numbers(getattr(self, name)):
+                if not 0 < value < math.inf:
+                    raise SimkitError(f"expected a positive {name}, found {value}")
+        longest = max(numbers(self.timestep))
+        if longest > MAX_TIMESTEP:
             raise SimkitError(
-                f"expected a time step of at most {MAX_TIMESTEP:g} fs, found {self.timestep:g} fs: the fastest "
+                f"expected a time step of at most {MAX_TIMESTEP:g} fs, found {longest:g} fs: the fastest "
                 "vibrations take about 10 fs with hydrogen and 100 fs with heavy atoms, and want 20 steps each"
             )
-        if not self.temperature >= 0 or (self.ensemble == "bussi" and self.temperature == 0):
-            raise SimkitError(f"expected a positive temperature in K, found {self.temperature}")
-        if self.temperature >= self.max_temperature:
-            raise SimkitError(
-                f"expected a temperature below max_temperature, {self.max_temperature:g} K, where a run counts as "
-                f"exploded; found {self.temperature:g} K: lower the one or raise the other"
-            )
+        for value in numbers(self.temperature):
+            if not value >= 0 or (self.ensemble not in ("nve", "langevin") and value == 0):
+                raise SimkitError(f"expected a positive temperature in K, found {value}")
+            if value >= self.max_temperature:
+                raise SimkitError(
+                    f"expected a temperature below max_temperature, {self.max_temperature:g} K, where a run counts as "
+                    f"exploded; found {value:g} K: lower the one or raise the other"
+                )
+
+    @property
+    def copies(self) -> int:
+        """Number of systems that the settings are given for: 1 if no setting has several numbers.
+
+        Raises:
+            SimkitError: two settings have different numbers of numbers.
+        """
+        lengths = {
+            field.name: len(value) for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)
+        }
+        found = {length for length in lengths.values() if length > 1}
+        if len(found) > 1:
+            listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+            raise SimkitError(f"expected as many numbers in each setting that has several, found {listed}")
+        return found.pop() if found else 1
+
+
+def numbers(value: Numbers) -> tuple[float, ...]:
+    """One number or several as a tuple."""
+    return tuple(value) if isinstance(value, Sequence) else (value,)
 
 
 @dataclass(frozen=True)

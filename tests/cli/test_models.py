@@ -94,7 +94,7 @@ def test_train_then_use_the_model(simkit, copper):
     assert "6 of 6 structures did not converge: raise max_steps" in stopped.stderr
     assert len(read("r.xyz", ":")) == 6
     assert simkit("md", "out/model.simkit", copper, "--steps", "1").exit_code == 0
-    assert Path("md/trajectory.xyz").exists()
+    assert Path("md/trajectory.h5").exists()
 
     facts = json.loads(simkit("info", "out/model.simkit", "--json").stdout)
     assert (facts["kind"], facts["elements"], facts["cutoff_ang"]) == ("mace", ["Cu"], 3.0)

@@ -40,7 +40,7 @@ def two_systems() -> MDState:
     crystal.info["charge"] = 1.0
     dimer = Atoms("Ar2", [[0, 0, 0], [0, 0, 3.9]])
     system = System.from_ase([crystal, dimer])
-    masses = torch.tensor([36.0, 38.0, 39.962, 39.962, 39.948, 39.948])
+    masses = torch.tensor([36.0, 38.0, 39.962, 39.962, 39.948, 39.948], dtype=torch.float64)
     state = start(system, [20.0, 10.0], generator=torch.Generator().manual_seed(1), masses=masses)
     return ForceField(ARGON, virial=True)(state)
 

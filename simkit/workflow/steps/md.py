@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from simkit.errors import SimkitError
 from simkit.settings import Settings
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, LabellerName, Precision
+from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, LabellerName, Precision, Velocities
 from simkit.workflow.step import Context, Input, Step
 
-ASE = "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e"
-INTEGRATORS = {
-    "nve": "W. C. Swope et al., J. Chem. Phys. 76, 637 (1982), doi:10.1063/1.442716",
-    "langevin": "E. Vanden-Eijnden, G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006), doi:10.1016/j.cplett.2006.07.086",
-    "bussi": "G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007), doi:10.1063/1.2408420",
+VERLET = "W. C. Swope et al., J. Chem. Phys. 76, 637 (1982), doi:10.1063/1.442716"
+LANGEVIN = "B. Leimkuhler, C. Matthews, J. Chem. Phys. 138, 174102 (2013), doi:10.1063/1.4802990"
+BUSSI = "G. Bussi, D. Donadio, M. Parrinello, J. Chem. Phys. 126, 014101 (2007), doi:10.1063/1.2408420"
+CHAINS = "G. J. Martyna et al., Mol. Phys. 87, 1117 (1996), doi:10.1080/00268979600100761"
+RESCALING = "M. Bernetti, G. Bussi, J. Chem. Phys. 153, 114107 (2020), doi:10.1063/5.0020514"
+SHAPE = "V. Del Tatto et al., Appl. Sci. 12, 1139 (2022), doi:10.3390/app12031139"
+MTK = "G. J. Martyna, D. J. Tobias, M. L. Klein, J. Chem. Phys. 101, 4177 (1994), doi:10.1063/1.467468"
+METHODS = {
+    "nve": (VERLET,),
+    "langevin": (LANGEVIN,),
+    "bussi": (BUSSI,),
+    "nose_hoover": (CHAINS,),
+    "npt": (RESCALING, BUSSI),
+    "npt_flexible": (RESCALING, SHAPE, BUSSI),
+    "mtk": (MTK, CHAINS),
+    "mtk_flexible": (MTK, CHAINS),
 }
+Positive = PositiveFloat | Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+NotNegative = NonNegativeFloat | Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
+Number = float | Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 class Check(Settings):
@@ -29,29 +43,41 @@ class Check(Settings):
 class MolecularDynamics(Step):
     """Molecular dynamics with a model; see :func:`simkit.tasks.dynamics.run_md`.
 
-    A run that explodes is a failed step; its folder keeps the files up to the last good frame.
+    Settings with a list of numbers have one for each system. A system that explodes stops, and the others run on; the
+    step fails if no system reaches the end. Its folder keeps the files up to the last good frames.
     """
 
-    version: ClassVar[int] = 2
-    produces: ClassVar[tuple[str, ...]] = ("trajectory.xyz", "log.csv", "final.xyz", "md.json")
+    version: ClassVar[int] = 3
+    produces: ClassVar[tuple[str, ...]] = ("trajectory.h5", "log.csv", "final.xyz", "md.json")
 
     model: Input = Field(description="Model file.")
-    structure: Input = Field(description="File with the starting structure.")
-    frame: int = Field(-1, description="Of that file, from 0; -1 is the last.")
-    ensemble: Ensemble = Dynamics.ensemble
-    timestep: PositiveFloat = Field(Dynamics.timestep, description="In fs.")
+    structure: Input = Field(description="File with the starting structure, or several.")
+    frame: int | Literal["all"] = Field(-1, description="Of that file, from 0; -1 is the last; all: side by side.")
+    ensemble: Ensemble = Field(
+        Dynamics.ensemble,
+        description="Constant energy (nve), temperature (langevin, bussi, nose_hoover), or temperature and pressure by "
+        "cell rescaling (npt) or extended dynamics (mtk), with _flexible for cells that change their shape.",
+    )
+    timestep: Positive = Field(Dynamics.timestep, description="In fs.")
     steps: PositiveInt = Field(Dynamics.steps, description="Time steps.")
-    temperature: NonNegativeFloat = Field(
+    temperature: NotNegative = Field(
         Dynamics.temperature, description="Of the initial velocities and the thermostat, in K."
     )
-    friction: PositiveFloat = Field(Dynamics.friction, description="Of Langevin dynamics, in 1/fs.")
-    time_constant: PositiveFloat = Field(Dynamics.time_constant, description="Of Bussi's thermostat, in fs.")
+    velocities: Velocities = Field(Dynamics.velocities, description="At the start: drawn, or kept from the file.")
+    friction: Positive = Field(Dynamics.friction, description="Of Langevin dynamics, in 1/fs.")
+    time_constant: Positive = Field(Dynamics.time_constant, description="Of the other thermostats, in fs.")
+    pressure: Number = Field(Dynamics.pressure, description="At constant pressure, in GPa.")
+    pressure_time_constant: Positive = Field(Dynamics.pressure_time_constant, description="Of the cell, in fs.")
+    compressibility: Positive = Field(
+        Dynamics.compressibility, description="Estimate for npt, in 1/GPa: one over the bulk modulus."
+    )
     save_every: PositiveInt = Field(Dynamics.save_every, description="Time steps between frames of the trajectory.")
     log_every: PositiveInt = Field(Dynamics.log_every, description="Time steps between lines of the log.")
     checkpoint_every: PositiveInt = Field(Dynamics.checkpoint_every, description="Time steps between checkpoints.")
     max_temperature: PositiveFloat = Field(
-        Dynamics.max_temperature, description="A hotter system has exploded, and the step fails; in K."
+        Dynamics.max_temperature, description="A hotter system has exploded, and stops; in K."
     )
+    precision: Precision = Field(Dynamics.precision, description="Of positions and forces in the trajectory.")
     dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
     check: Check | None = Field(None, description="Compare with a reference method along the way.")
@@ -60,10 +86,11 @@ class MolecularDynamics(Step):
         """Run dynamics, or go on with it, then compare.
 
         Raises:
-            SimkitError: the dynamics exploded.
+            SimkitError: no system reached the end.
         """
         from simkit.tasks.check import check_file
         from simkit.tasks.dynamics import run_md
+        from simkit.tasks.propagation import has_failed, stopped_problems
 
         settings = self.model_dump(exclude={"model", "structure", "check"})
         summary = run_md(
@@ -75,16 +102,19 @@ class MolecularDynamics(Step):
             device=context.device,
             progress=context.progress,
         )
-        if summary["status"] != "finished":
-            raise SimkitError(f"the dynamics stopped early. {summary['remedy']}")
+        problems = stopped_problems(summary)
+        if has_failed(summary):
+            raise SimkitError(f"the dynamics stopped early. {problems[0]}")
+        for problem in problems:
+            context.progress.say(f"a system stopped early. {problem}")
         if self.check is not None:
             target = context.folder / "check.csv"
-            trajectory = context.folder / "trajectory.xyz"
+            trajectory = context.folder / "trajectory.h5"
             summary["check"] = check_file(
                 trajectory, target, labeller=self.check.labeller, every=self.check.every, progress=context.progress
             )
         return summary
 
     def citations(self) -> tuple[str, ...]:
-        """ASE and the integrator."""
-        return (ASE, INTEGRATORS[self.ensemble])
+        """The methods."""
+        return METHODS[self.ensemble]
