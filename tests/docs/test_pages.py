@@ -11,7 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
@@ -20,19 +20,28 @@ from simkit.cli import app
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import read_header, save_model
 from simkit.potentials.stillinger_weber import StillingerWeber
+from simkit.progress import Silent
+from simkit.system import System
+from simkit.tasks.dynamics import run_md
+from simkit.workflow.machine import SerialProfile
+from simkit.workflow.plan import make_plan
+from simkit.workflow.runner import run_plan
+from simkit.workflow.schema import read_workflow
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_page(page: str, count: int, replacements: dict[str, str] | None = None) -> dict[str, object]:
-    """Run the page's ``python`` blocks in one namespace; ``replacements`` make them short."""
+def run_page(
+    page: str, count: int, replacements: dict[str, str] | None = None, names: dict[str, object] | None = None
+) -> dict[str, object]:
+    """Run the page's ``python`` blocks in one namespace of ``names``; ``replacements`` make them short."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for long, short in (replacements or {}).items():
         assert long in text
         text = text.replace(long, short)
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) == count
-    names: dict[str, object] = {}
+    names = dict(names or {})
     for block in blocks:
         exec(compile(block, page, "exec"), names)
     return names
@@ -141,3 +150,33 @@ def test_ase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frequencies = names["phonon"].run_qpoints([[0, 0, 0]]).frequencies[0]  # type: ignore[attr-defined]
     assert frequencies[-1] == pytest.approx(17.83, abs=0.01)
     assert np.isfinite(names["atoms"].get_potential_energy())  # type: ignore[attr-defined]
+
+
+def test_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_model("model.simkit", StillingerWeber.silicon())
+    ase.io.write("start.xyz", bulk("Si", cubic=True))
+    run_md("model.simkit", "start.xyz", "md", steps=20)
+    potential, system = StillingerWeber.silicon(), System.from_ase([bulk("Si", a=5.5)])
+    names = run_page("docs/tasks.md", 3, names={"potential": potential, "systems": [system]})
+    assert names["positions"].shape == (3, 8, 3)  # type: ignore[attr-defined]
+    assert names["result"].finished  # type: ignore[attr-defined]
+
+
+def test_dynamics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script, the loop and the workflow end with the same positions, to the digits of the structure file."""
+    pytest.importorskip("h5py")
+    monkeypatch.chdir(tmp_path)
+    save_model("model.simkit", StillingerWeber.silicon())
+    names = run_page("docs/dynamics.md", 6, {"result = integrate": "final = state\nresult = integrate"})
+    script = names["atoms"].positions  # type: ignore[attr-defined]
+    np.testing.assert_allclose(names["final"].system.positions, script, atol=1e-9)  # type: ignore[attr-defined]
+    text = (ROOT / "docs" / "dynamics.md").read_text(encoding="utf-8")
+    workflow = re.search(r"^```yaml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert workflow is not None
+    Path("silicon.yaml").write_text(workflow.group(1), encoding="utf-8")
+    plan = make_plan(read_workflow(Path("silicon.yaml")), tmp_path / "runs")
+    assert run_plan(plan, SerialProfile(device="cpu"), Silent()).succeeded
+    last = ase.io.read(plan.steps["dynamics"].folder / "final.xyz")
+    np.testing.assert_allclose(last.positions, script, atol=1e-7)
+    assert names["series"].finished  # type: ignore[attr-defined]
