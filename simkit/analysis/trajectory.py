@@ -140,8 +140,9 @@ def from_dynamics(
     times = dataset.array("time", system)[rows]
     source = f"{dataset.path}, system {system}"
     if len(times) == 0:
-        raise
-        DataError(f"{source}: expected more than {skip} frames, found {len(dataset.frames_of(system))}: skip fewer")
+        raise DataError(
+            f"{source}: expected more than {skip} frames, found {len(dataset.frames_of(system))}: skip fewer"
+        )
     first = dataset[dataset.frames_of(system)[0]]
     numbers = first.system.numbers.numpy()
     masses = np.asarray(first.arrays.get("masses", atomic_masses[numbers]), dtype=float)
