@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from simkit.potentials.constants import Constants
-from simkit.potentials.mace.couplings import full_couplings, polynomial_coefficients, recursion
+from simkit.potentials.kernels import kernels_apply
+from simkit.potentials.kernels.contraction import FACTORS, Terms, fused_contraction, make_terms
+from simkit.potentials.mace.couplings import full_couplings, monomials, polynomial_coefficients, recursion
 from simkit.potentials.mace.grouping import ElementGroups
 
 
@@ -36,6 +38,8 @@ class Contraction(Constants):
         for order in range(correlation, 0, -1):
             coupling = polynomial_coefficients(full_couplings(lmax, order, degree))
             self.register_constant(f"coupling_{order}", coupling)
+            nonzero = torch.nonzero((coupling.abs() > 1e-12).any(0).flatten())[:, 0]
+            self.register_buffer(f"nonzero_{order}", nonzero, persistent=False)
             paths = coupling.shape[0]
             weights.append(nn.Parameter(torch.randn(n_elements, paths, channels) / paths))
         self.weights_max, *rest = weights
@@ -44,12 +48,32 @@ class Contraction(Constants):
     def coefficients(self, element: int) -> list[Float[Tensor, "channels products monomials"]]:
         """Coefficients of one element for products of 1, 2, ... factors; rows run over (component, last factor)."""
         result = []
-        for order in range(1, self.correlation + 1):
-            weight = self.weights_max if order == self.correlation else self.weights[self.correlation - 1 - order]
-            coupling = self.get_buffer(f"coupling_{order}")
+        for weight, coupling, _ in self._orders():
             mixed = weight[element].mT @ coupling.flatten(1)
             result.append(mixed.view(-1, coupling.shape[1] * coupling.shape[2], coupling.shape[3]))
         return result
+
+    def nonzero_coefficients(self, elements: Int[Tensor, " present"]) -> Float[Tensor, "present terms channels"]:
+        """Those coefficients of some elements that do not vanish, in the order of :meth:`products`."""
+        return torch.cat(
+            [coupling.flatten(1)[:, nonzero].mT @ weight[elements] for weight, coupling, nonzero in self._orders()], 1
+        )
+
+    def products(self) -> list[tuple[tuple[int, ...], int]]:
+        """Factors and component of each coefficient that does not vanish."""
+        found = []
+        for order, (_, coupling, nonzero) in enumerate(self._orders(), 1):
+            size, lower = coupling.shape[2], monomials(coupling.shape[2], order - 1)
+            for place in nonzero.tolist():
+                rest, first = divmod(place, len(lower))
+                found.append(((*lower[first], rest % size), rest // size))
+        return found
+
+    def _orders(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Weights, couplings and places of couplings that do not vanish, for products of 1, 2, ... factors."""
+        for order in range(1, self.correlation + 1):
+            weight = self.weights_max if order == self.correlation else self.weights[self.correlation - 1 - order]
+            yield weight, self.get_buffer(f"coupling_{order}"), self.get_buffer(f"nonzero_{order}")
 
 
 class SymmetricContraction(nn.Module):
@@ -75,11 +99,22 @@ class SymmetricContraction(nn.Module):
             self.register_buffer(f"parent_{order}", parent, persistent=False)
             self.register_buffer(f"last_{order}", last, persistent=False)
         self.correlation = correlation
+        self.outputs = (degrees + 1) ** 2
+        if correlation <= FACTORS:
+            products = [
+                (factors, degree**2 + component)
+                for degree, part in enumerate(self.contractions)
+                for factors, component in part.products()  # type: ignore[operator]
+            ]
+            for name, table in make_terms(products, (lmax + 1) ** 2)._asdict().items():
+                self.register_buffer(f"fused_{name}", table, persistent=False)
 
     def forward(
         self, features: Float[Tensor, "atoms components channels"], groups: ElementGroups | None
     ) -> Float[Tensor, "atoms products channels"]:
         """Products of degree 0, 1, ... one after the other; without groups all atoms use the first weights."""
+        if self.correlation <= FACTORS and kernels_apply(features):
+            return self._fused(features, groups)
         steps = [(self.get_buffer(f"parent_{n}"), self.get_buffer(f"last_{n}")) for n in range(2, self.correlation)]
 
         def of_element(rows: Tensor, element: int) -> Tensor:
@@ -87,6 +122,16 @@ class SymmetricContraction(nn.Module):
             return symmetric_contraction(rows, coefficients, steps)
 
         return of_element(features, 0) if groups is None else groups.apply(of_element, features)
+
+    def _fused(self, features: Tensor, groups: ElementGroups | None) -> Tensor:
+        present, element = (
+            (torch.zeros(1, dtype=torch.int64), torch.zeros(features.shape[0], dtype=torch.int64))
+            if groups is None
+            else groups.places()
+        )
+        parts = [part.nonzero_coefficients(present) for part in self.contractions]  # type: ignore[operator]
+        terms = Terms(*[self.get_buffer(f"fused_{name}") for name in Terms._fields])
+        return fused_contraction(features, torch.cat(parts, 1), element, terms, self.outputs)
 
 
 def symmetric_contraction(

@@ -46,6 +46,14 @@ class ElementGroups:
         results = [function(part, element) for part, (element, _) in zip(parts, self.present, strict=True)]
         return torch.cat(results)[self.inverse]
 
+    def places(self) -> tuple[Int[Tensor, " present"], Int[Tensor, " atoms"]]:
+        """The elements that are present, and the place among them of each atom's; not within compilation."""
+        assert self.present is not None
+        present = torch.tensor([element for element, _ in self.present], dtype=torch.int64, device=self.index.device)
+        rank = torch.zeros(self.n_elements, dtype=torch.int64, device=self.index.device)
+        rank[present] = torch.arange(len(present), device=self.index.device)
+        return present, rank[self.index]
+
     def _masked(self, function: Callable[[Tensor, int], Tensor], rows: Tensor) -> Tensor:
         total = function(rows, 0)
         total = torch.where(self._mask(0, total), total, 0)

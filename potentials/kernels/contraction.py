@@ -1,0 +1,190 @@
+"""The symmetric contraction as one operator: polynomials of the components of each atom and channel.
+
+``out_{n,M} = Σ_t c_{z_n,t} x_{n,i} x_{n,j} x_{n,k}``, summed over the terms t of the output M, in each channel. Few
+of the couplings between components differ from zero, and only those are terms. Products of fewer than three factors
+are filled with a component that is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from simkit.potentials.kernels.threads import Workers, array
+
+FACTORS = 3
+"""Highest number of factors of a product."""
+
+
+class Terms(NamedTuple):
+    """Which products there are.
+
+    Attributes:
+        monomials: components of each distinct product; the one after the last component is 1.
+        starts: the terms of product q are ``starts[q]`` to ``starts[q + 1]``.
+        terms: output and coefficient of each term.
+    """
+
+    monomials: Int[Tensor, "monomials 3"]
+    starts: Int[Tensor, " starts"]
+    terms: Int[Tensor, "terms 2"]
+
+
+def make_terms(products: Sequence[tuple[tuple[int, ...], int]], size: int) -> Terms:
+    """The terms from (components, output) of each coefficient, of which there are at most three.
+
+    Args:
+        products: components of the product and index of the output, in the order of the coefficients.
+        size: number of components.
+    """
+    filled = [((*factors, *[size] * (FACTORS - len(factors))), out) for factors, out in products]
+    order = sorted(range(len(filled)), key=lambda place: filled[place])
+    groups = [(factors, len(list(same))) for factors, same in groupby(order, key=lambda place: filled[place][0])]
+    counts = torch.tensor([0, *[count for _, count in groups]])
+    terms = torch.tensor([(filled[place][1], place) for place in order])
+    return Terms(torch.tensor([factors for factors, _ in groups]), counts.cumsum(0), terms)
+
+
+def fused_contraction(
+    features: Float[Tensor, "atoms components channels"],
+    coefficients: Float[Tensor, "elements terms channels"],
+    element: Int[Tensor, " atoms"],
+    terms: Terms,
+    outputs: int,
+) -> Float[Tensor, "atoms outputs channels"]:
+    """Polynomials of each atom, with the coefficients of its element."""
+    x = torch.cat([features, torch.ones_like(features[:, :1])], 1)
+    return torch.ops.simkit.contract(x, coefficients, element, *terms, outputs)
+
+
+def _workers(x: Tensor, monomials: Tensor) -> Workers:
+    return Workers(np.arange(x.shape[0] + 1) * monomials.shape[0], 0)
+
+
+@torch.library.custom_op(
+    "simkit::contract",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor x, Tensor coefficients, Tensor element, Tensor monomials, Tensor starts, Tensor terms, "
+    "int outputs) -> Tensor",
+)
+def _contract(x, coefficients, element, monomials, starts, terms, outputs):
+    from simkit.potentials.kernels import contraction_loops
+
+    given = [array(value) for value in (x, coefficients, element, monomials, starts, terms)]
+    out = x.new_zeros(x.shape[0], outputs, x.shape[2])
+    with _workers(x, monomials) as workers:
+        workers.run(lambda _, *atoms: contraction_loops.forward(*atoms, *given, out.numpy()), 0, x.shape[0])
+    return out
+
+
+@torch.library.custom_op(
+    "simkit::contract_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor gradient, Tensor x, Tensor coefficients, Tensor element, Tensor monomials, Tensor starts, "
+    "Tensor terms, bool for_coefficients) -> (Tensor, Tensor)",
+)
+def _contract_backward(gradient, x, coefficients, element, monomials, starts, terms, for_coefficients):
+    from simkit.potentials.kernels import contraction_loops
+
+    given = [array(value) for value in (gradient, x, coefficients, element, monomials, starts, terms)]
+    d_x = torch.zeros_like(x)
+    with _workers(x, monomials) as workers:
+        d_c = coefficients.new_zeros(workers.count if for_coefficients else 1, *coefficients.shape)
+
+        def task(thread: int, first: int, last: int) -> None:
+            own = d_c[thread if for_coefficients else 0].numpy()
+            contraction_loops.backward(first, last, *given, for_coefficients, d_x.numpy(), own)
+
+        workers.run(task, 0, x.shape[0])
+    return d_x, _sum(d_c)
+
+
+@torch.library.custom_op(
+    "simkit::contract_double_backward",
+    mutates_args=(),
+    device_types="cpu",
+    schema="(Tensor gradient, Tensor x, Tensor coefficients, Tensor t_x, Tensor t_coefficients, Tensor element, "
+    "Tensor monomials, Tensor starts, Tensor terms) -> (Tensor, Tensor, Tensor)",
+)
+def _contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, element, monomials, starts, terms):
+    from simkit.potentials.kernels import contraction_loops
+
+    given = [array(value) for value in (gradient, x, coefficients, t_x, t_coefficients)]
+    given += [array(value) for value in (element, monomials, starts, terms)]
+    d_gradient, d_x = torch.zeros_like(gradient), torch.zeros_like(x)
+    with _workers(x, monomials) as workers:
+        d_c = coefficients.new_zeros(workers.count, *coefficients.shape)
+
+        def task(thread: int, first: int, last: int) -> None:
+            found = (d_gradient.numpy(), d_x.numpy(), d_c[thread].numpy())
+            contraction_loops.double_backward(first, last, *given, *found)
+
+        workers.run(task, 0, x.shape[0])
+    return d_gradient, d_x, _sum(d_c)
+
+
+def _sum(parts: Tensor) -> Tensor:
+    return parts[0] if parts.shape[0] == 1 else parts.sum(0)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*[value for value in inputs if isinstance(value, Tensor)])
+
+
+def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 7
+    wanted = ctx.needs_input_grad
+    found = torch.ops.simkit.contract_backward(gradient.contiguous(), *ctx.saved_tensors, wanted[1])
+    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], *[None] * 5
+
+
+def _double_backward(ctx: Any, t_x: Tensor | None, t_coefficients: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, x, coefficients, *tables = ctx.saved_tensors
+    t_x = torch.zeros_like(x) if t_x is None else t_x
+    if torch.is_grad_enabled():
+        found = _differentiable_double_backward(gradient, x, coefficients, t_x, t_coefficients, tables)
+    else:
+        given = coefficients.new_zeros(0, 0, 0) if t_coefficients is None else t_coefficients
+        found = torch.ops.simkit.contract_double_backward(gradient, x, coefficients, t_x, given, *tables)
+    return *[value if needed else None for value, needed in zip(found, ctx.needs_input_grad, strict=False)], *[None] * 5
+
+
+def _differentiable_double_backward(
+    gradient: Tensor,
+    x: Tensor,
+    coefficients: Tensor,
+    t_x: Tensor,
+    t_coefficients: Tensor | None,
+    tables: Sequence[Tensor],
+) -> Sequence[Tensor]:
+    """The double backward pass of the plain polynomials, so that it has derivatives itself."""
+    aliases = [value.view_as(value) if value.requires_grad else value.clone() for value in (gradient, x, coefficients)]
+    aliases = [value if value.requires_grad else value.requires_grad_() for value in aliases]
+    out = _plain(aliases[1], aliases[2], tables, gradient.shape[1])
+    d_x, d_coefficients = torch.autograd.grad(out, aliases[1:], aliases[0], create_graph=True)
+    total = (t_x * d_x).sum()
+    if t_coefficients is not None:
+        total = total + (t_coefficients * d_coefficients).sum()
+    return torch.autograd.grad(total, aliases, create_graph=True)
+
+
+def _plain(x: Tensor, coefficients: Tensor, tables: Sequence[Tensor], outputs: int) -> Tensor:
+    element, monomials, starts, terms = tables
+    first, second, third = [x.index_select(1, place) for place in monomials.unbind(1)]
+    products = (first * second * third).repeat_interleave(starts.diff(), 1)
+    values = coefficients[element].index_select(1, terms[:, 1]) * products
+    return x.new_zeros(x.shape[0], outputs, x.shape[2]).index_add(1, terms[:, 0], values)
+
+
+_contract.register_autograd(_backward, setup_context=_remember)
+_contract_backward.register_autograd(_double_backward, setup_context=_remember)
