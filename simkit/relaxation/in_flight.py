@@ -88,7 +88,7 @@ class InFlight:
         budget: Budget | None,
         skin: float = SKIN,
     ) -> None:
-        _require_sense(potential, fmax, max_steps, cell)
+        require_sense(potential, fmax, max_steps, cell)
         self.potential, self.systems, self.optimiser = potential, systems, optimiser
         self.fmax, self.max_steps, self.cell = fmax, max_steps, cell
         self.neighbours = NeighbourList(potential.cutoff, skin)
@@ -235,7 +235,12 @@ class InFlight:
         return replace(next_batch, memory=memory, steps=batch.steps + 1, failed=~good)
 
 
-def _require_sense(potential: Potential, fmax: float, max_steps: int, cell: CellFilter | None) -> None:
+def require_sense(potential: Potential, fmax: float, max_steps: int, cell: CellFilter | None) -> None:
+    """Check the settings of a relaxation.
+
+    Raises:
+        SimkitError: ``fmax`` or ``max_steps`` is not positive, or a cell filter for a potential without virial.
+    """
     if not 0 < fmax < math.inf:
         raise SimkitError(f"expected a positive fmax in eV/Å, found {fmax}")
     if max_steps < 1:

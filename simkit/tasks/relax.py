@@ -7,30 +7,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from ase import Atoms
-from ase.constraints import FixAtoms
-
-from simkit.ase_border import ase_stress
-from simkit.errors import InvalidSystemError, SimkitError
+from simkit.errors import SimkitError
 from simkit.files import atomic_path, file_hash, write_json
 from simkit.progress import Progress, Silent, Task
-from simkit.relaxation import Budget, CellFilter, Fire, InFlight, Lbfgs, Optimiser, Outcome, Round, Status
-from simkit.relaxation.outcome import refused
+from simkit.relaxation import Budget, CellFilter, Fire, InFlight, Lbfgs, Optimiser, Status
+from simkit.relaxation.in_flight import require_sense
 from simkit.relaxation.relax import note
-from simkit.system import System
-from simkit.tasks.frames import (
-    attach,
-    extxyz_text,
-    frame_name,
-    keep_references,
-    naming,
-    read_frame,
-    read_frames,
-    require_extxyz,
-    write_frames,
-)
+from simkit.tasks.frames import require_extxyz, write_frames
 from simkit.tasks.models import open_model
+from simkit.tasks.relax_frames import Structures
 from simkit.tasks.relax_journal import Journal
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 from simkit.units import GPA
@@ -92,6 +77,7 @@ def relax_file(
     Raises:
         DataError: the source cannot be read, or the target does not end in .xyz.
         InvalidSystemError: none of the structures can be relaxed.
+        SimkitError: settings without sense, or a cell to relax with a model that has no stress.
     """
     if optimiser not in OPTIMISERS:
         raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
@@ -103,8 +89,10 @@ def relax_file(
         "optimiser": optimiser, "relax_cell": relax_cell, "pressure": pressure, "path": path, "frame": frame,
         "dtype": dtype, "head": head,
     }  # fmt: skip
-    structures = _Structures(source, frame)
+    structures = Structures(source, frame)
     potential = open_model(model, device=device, dtype=dtype, head=head)
+    cell = CellFilter(pressure=pressure * GPA) if relax_cell else None
+    require_sense(potential, fmax, max_steps, cell)
     with Journal(out, identity, path) as journal:
         limit = None if max_atoms is None else Budget(max_atoms=max_atoms)
         run = InFlight(
@@ -113,7 +101,7 @@ def relax_file(
             OPTIMISERS[optimiser],
             fmax=fmax,
             max_steps=max_steps,
-            cell=CellFilter(pressure=pressure * GPA) if relax_cell else None,
+            cell=cell,
             budget=journal.budget or limit,
         )
         with (progress or Silent()).task("relax", len(structures.frames), len(journal.finished())) as task:
@@ -130,89 +118,7 @@ def relax_file(
     return summary
 
 
-class _Structures:
-    """The frames of a file, their names, and those that are systems; ``places`` has the frame of each system."""
-
-    def __init__(self, source: str | os.PathLike[str], frame: int | None) -> None:
-        self.frames = list(read_frames(source)) if frame is None else [read_frame(source, frame)]
-        first = 0 if frame is None else frame
-        self.names = [frame_name(source, first + k, atoms) for k, atoms in enumerate(self.frames)]
-        self.systems: list[System] = []
-        self.places: list[int] = []
-        self.refused: list[Outcome] = []
-        for place, atoms in enumerate(self.frames):
-            keep_references(atoms)
-            try:
-                with naming(""):
-                    system = _system(atoms)
-            except InvalidSystemError as error:
-                self.refused.append(refused(place, EMPTY, str(error).removeprefix(": ")))
-                continue
-            self.systems.append(system)
-            self.places.append(place)
-
-    def result(self, place: int, facts: dict[str, Any]) -> Atoms:
-        """The relaxed frame; one that was refused as it came."""
-        atoms = self.frames[place].copy()
-        atoms.info["relaxation"] = facts["status"]
-        if "forces" in facts:
-            virial = np.array(facts["virial"]) if "virial" in facts else None
-            _place(atoms, np.array(facts["positions"]), np.array(facts["cell"]))
-            _attach(atoms, facts["energy"], np.array(facts["forces"]), virial)
-        return atoms
-
-    def path_text(self, found: Round) -> str:
-        """The geometries of a round as extended XYZ."""
-        batch = found.batch
-        if batch is None:
-            return ""
-        counts = batch.system.counts.tolist()
-        record = batch.record
-        positions, forces = (value.cpu().split(counts) for value in (record.positions, record.forces))
-        cells, virials = record.cell.cpu().numpy(), record.virial.cpu().numpy()
-        columns = (batch.index, batch.steps, record.energy, record.largest, found.status)
-        texts = []
-        for k, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-            index, step, energy, largest, status = row
-            if status in (Status.EXPLODED, Status.REFUSED):
-                continue
-            atoms = self.frames[self.places[index]].copy()
-            _place(atoms, positions[k].numpy(), cells[k])
-            _attach(atoms, energy, forces[k].numpy(), virials[k] if found.strained else None)
-            atoms.info |= {"frame": self.places[index], "step": step, "fmax": largest}
-            texts.append(extxyz_text(atoms))
-        return "".join(texts)
-
-    def none_usable(self, finished: dict[int, dict[str, Any]]) -> InvalidSystemError:
-        """What to say if all were refused."""
-        others = f"; none of the other {len(finished) - 1} can be relaxed either" if len(finished) > 1 else ""
-        return InvalidSystemError(f"{self.names[0]}: {finished[0]['remedy']}{others}")
-
-
-EMPTY = System.from_ase(Atoms())
-
-
-def _system(atoms: Atoms) -> System:
-    others = sorted({type(one).__name__ for one in atoms.constraints if not isinstance(one, FixAtoms)})
-    if others:
-        raise InvalidSystemError(
-            f"expected no constraints but FixAtoms, found {', '.join(others)}: remove them, or relax it with ASE and "
-            "simkit.Calculator"
-        )
-    return System.from_ase(atoms)
-
-
-def _place(atoms: Atoms, positions: np.ndarray, cell: np.ndarray) -> None:
-    atoms.set_cell(cell)
-    atoms.positions[:] = positions
-
-
-def _attach(atoms: Atoms, energy: float, forces: np.ndarray, virial: np.ndarray | None) -> None:
-    stress = ase_stress(virial, atoms) if virial is not None and atoms.pbc.all() else None
-    attach(atoms, energy=energy, forces=forces, stress=stress)
-
-
-def _run(run: InFlight, structures: _Structures, journal: Journal, task: Task, seconds: float) -> None:
+def _run(run: InFlight, structures: Structures, journal: Journal, task: Task, seconds: float) -> None:
     """Relax what is not relaxed yet, keeping the journal."""
     if journal.continued:
         run.restore(journal.tensors())
@@ -237,7 +143,7 @@ def _run(run: InFlight, structures: _Structures, journal: Journal, task: Task, s
 
 
 def _summary(
-    structures: _Structures, finished: dict[int, dict[str, Any]], identity: dict[str, Any], evaluations: int
+    structures: Structures, finished: dict[int, dict[str, Any]], identity: dict[str, Any], evaluations: int
 ) -> dict[str, Any]:
     results = [_facts(structures.names[place], finished[place]) for place in sorted(finished)]
     counts = {status.label: sum(one["status"] == status.label for one in results) for status in Status if status}

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 from simkit.files import atomic_path
-from simkit.relaxation import Budget, Outcome
 from simkit.growing import GrowingFile
+from simkit.relaxation import Budget, Outcome
 
 
 class Journal:
@@ -58,9 +58,8 @@ class Journal:
         numbers = {name: None if math.isinf(value) else value for name, value in asdict(budget).items()}
         header = json.dumps({"identity": self.identity, "budget": numbers, "lengths": lengths})
         with atomic_path(self.checkpoint) as temporary:
-            save_file(
-                {name: value.cpu().clone().contiguous() for name, value in tensors.items()}, temporary, {"header": header}
-            )
+            copies = {name: value.cpu().clone().contiguous() for name, value in tensors.items()}
+            save_file(copies, temporary, {"header": header})
 
     def write_path(self, text: str) -> None:
         """Add geometries to the path, if one is kept."""

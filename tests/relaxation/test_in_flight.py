@@ -124,3 +124,22 @@ def test_steps_are_counted(argon, systems):
 def test_nonsense_is_refused(argon, systems, wrong):
     with pytest.raises(SimkitError, match="expected"):
         relax(argon, systems, **wrong)
+
+
+class Direct(LennardJones):
+    """Lennard-Jones that predicts its forces: none."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.capabilities = replace(self.capabilities, conservative=False)
+
+    def forward(self, graph):
+        output = super().forward(graph)
+        return output._replace(forces=torch.zeros_like(graph.system.positions))
+
+
+def test_a_potential_without_virial_relaxes_atoms_only(systems):
+    direct = Direct(epsilon=0.0104, sigma=3.4, cutoff=7.0, elements=(10, 18))
+    assert relax(direct, systems[0])[0].virial is None
+    with pytest.raises(SimkitError, match="has no stress: relax without the cell"):
+        relax(direct, systems[0], cell=CellFilter())

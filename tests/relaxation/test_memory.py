@@ -37,7 +37,7 @@ def test_the_estimate_is_above_what_a_round_takes_by_less_than_three_times(argon
 
 def test_batches_stay_within_the_memory(argon, systems):
     """Enough systems for three batches."""
-    memory = 3e6
+    memory = 1.5e6
     budget = measured_budget(argon, systems, outputs=OUTPUTS, memory=memory)
     run = InFlight(argon, systems * 4, Lbfgs(memory=2), fmax=0.3, max_steps=9, cell=None, budget=budget)
     sizes = []

@@ -91,6 +91,20 @@ def test_a_pressure_without_a_cell_to_relax_is_refused(tmp_path, argon_model, cr
         relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", pressure=0.5)
 
 
+@pytest.mark.parametrize("wrong", [{"fmax": 0.0}, {"max_steps": 0}])
+def test_nonsense_leaves_no_files(tmp_path, argon_model, wrong):
+    write(tmp_path / "in.xyz", dimer())
+    with pytest.raises(SimkitError, match="expected"):
+        relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", **wrong)
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_model_in_single_precision_is_stepped_in_double(tmp_path, argon_model):
+    write(tmp_path / "in.xyz", dimer())
+    relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", dtype="float32", fmax=1e-4)
+    assert read(tmp_path / "out.xyz").get_distance(0, 1) == pytest.approx(2 ** (1 / 6) * 3.4, abs=3e-3)
+
+
 def test_constraints_hold(tmp_path, argon_model, cluster):
     cluster.set_constraint(FixAtoms([3]))
     write(tmp_path / "in.xyz", cluster)
