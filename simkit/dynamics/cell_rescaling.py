@@ -97,7 +97,7 @@ class RescalingVerlet:
         energy = BOLTZMANN * for_systems(self.temperature, before, "temperature in K")
         rate = for_systems(self.compressibility, before, "compressibility in Å³/eV")
         rate = rate / for_systems(self.time_constant, before, "time constant in fs")
-        mobility = (energy * rate / 4).expand(before.n_systems)
+        mobility = (energy * rate / 4).to(dt.device).expand(before.n_systems)
         root, slope, deviator = self._slopes(before)
         noise = self._noise(before, ())
         step = mobility * slope * dt + (2 * mobility * dt).sqrt() * noise

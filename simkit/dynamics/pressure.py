@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from simkit.dynamics.bonds import Bonds
 from simkit.dynamics.state import MDState
 from simkit.errors import SimkitError
 
@@ -22,16 +23,16 @@ def kinetic_tensor(state: MDState, *, drift: bool = True) -> Float[Tensor, "syst
     return state.sum_over_atoms(momenta[:, :, None] * momenta[:, None, :] / state.masses[:, None, None])
 
 
-def pressure_tensor(state: MDState, *, drift: bool = True) -> Float[Tensor, "systems 3 3"]:
+def pressure_tensor(state: MDState, *, drift: bool = True, bonds: Bonds | None = None) -> Float[Tensor, "systems 3 3"]:
     """``P = (Σ p ⊗ p / m + virial) / V`` in eV/Å³, with the virial ``-∂E/∂ε``; divide by ``units.GPA`` for GPa.
 
     ``V P`` is what the energy loses per unit of strain while positions and cell are stretched and momenta shrink. Its
-    time average is the pressure that holds the cell in place. Bond constraints add
-    :meth:`simkit.dynamics.bonds.Bonds.virial` to the virial.
+    time average is the pressure that holds the cell in place.
 
     Args:
         state: with a virial.
         drift: count the motion of the centres of mass too.
+        bonds: of fixed length, if there are any: the forces that hold them belong to the virial.
 
     Returns:
         The tensor, NaN for systems that are not periodic along all three axes.
@@ -39,12 +40,15 @@ def pressure_tensor(state: MDState, *, drift: bool = True) -> Float[Tensor, "sys
     Raises:
         SimkitError: a state without a virial.
     """
-    return (kinetic_tensor(state, drift=drift) + known_virial(state)) / state.system.volume()[:, None, None]
+    total = kinetic_tensor(state, drift=drift) + known_virial(state)
+    if bonds is not None:
+        total = total + bonds.virial(state)
+    return total / state.system.volume()[:, None, None]
 
 
-def pressure(state: MDState, *, drift: bool = True) -> Float[Tensor, " systems"]:
+def pressure(state: MDState, *, drift: bool = True, bonds: Bonds | None = None) -> Float[Tensor, " systems"]:
     """A third of the trace of the :func:`pressure_tensor`, in eV/Å³."""
-    return trace(pressure_tensor(state, drift=drift)) / 3
+    return trace(pressure_tensor(state, drift=drift, bonds=bonds)) / 3
 
 
 def trace(matrices: Float[Tensor, "systems 3 3"]) -> Float[Tensor, " systems"]:

@@ -164,6 +164,16 @@ def test_each_system_has_its_own_time_step_and_the_seed_its_own_run(shape: bool)
     assert runs[0].time.tolist() == [0.0, 2.0]
 
 
+@pytest.mark.parametrize("shape", [False, True])
+def test_single_precision(shape: bool) -> None:
+    state = argon(2)
+    single = start(state.system.to(dtype=torch.float32), 30.0, generator=torch.Generator().manual_seed(1))
+    single = replace(single, momenta=state.momenta.float())
+    double, found = (run(argon_method(shape), each, 2.0, 3) for each in (state, single))
+    assert found.system.cell.dtype == found.momenta.dtype == torch.float32
+    torch.testing.assert_close(found.system.cell.double(), double.system.cell, atol=1e-5, rtol=0)
+
+
 def test_one_evaluation_per_step() -> None:
     forces = ForceField(ARGON, virial=True)
     run(rescaling(forces, 0.0, 50.0), argon(2), 2.0, 10)

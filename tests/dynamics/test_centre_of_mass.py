@@ -45,7 +45,7 @@ def run(forces: Spring | FixedCentreOfMass, dt: float) -> tuple[MDState, MDState
     system = concatenate([molecule(False), molecule(True)])
     first = start(system, 300.0, generator=torch.Generator().manual_seed(1))
     state, method = first, velocity_verlet(forces)
-    for _ in range(round(200 / dt)):
+    for _ in range(round(50 / dt)):
         state = method(state, torch.full((2,), dt, dtype=torch.float64))
     return first, state
 

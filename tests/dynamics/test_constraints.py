@@ -16,7 +16,9 @@ from simkit.dynamics.bond_search import bonds_between, bonds_to_hydrogen
 from simkit.dynamics.bonds import Bonds
 from simkit.dynamics.cell_rescaling import cell_rescaling
 from simkit.dynamics.constraints import constrained
+from simkit.dynamics.force_field import Forces
 from simkit.dynamics.langevin import langevin
+from simkit.dynamics.pressure import pressure
 from simkit.errors import SimkitError
 from simkit.flows import Flow
 from simkit.system import System
@@ -149,6 +151,53 @@ def test_virial_of_the_bonds_balances_rotation() -> None:
     moving = run(constrained(velocity_verlet(nothing), bonds), state, 1.0, 7)
     trace = bonds.virial(nothing(moving)).diagonal(dim1=1, dim2=2).sum(1)
     torch.testing.assert_close(trace, -2 * moving.kinetic_energy(), atol=1e-12, rtol=1e-9)
+
+
+def test_pressure_of_rigid_molecules_is_that_of_their_centres() -> None:
+    state, bonds = waters(3)
+    cells = 9 * torch.eye(3).double().repeat(3, 1, 1)
+    boxed = replace(state, system=replace(state.system, cell=cells, pbc=torch.ones(3, 3, dtype=torch.bool)))
+    boxed = replace(nothing(boxed), virial=torch.zeros_like(cells))
+    total = boxed.sum_over_atoms(boxed.momenta).square().sum(1) / boxed.sum_over_atoms(boxed.masses)
+    torch.testing.assert_close(pressure(boxed, bonds=bonds), total / (3 * 9.0**3))
+    assert bool((pressure(boxed) > 1.2 * pressure(boxed, bonds=bonds)).all())
+
+
+def test_longer_time_steps_without_stiff_bonds() -> None:
+    """Twice the step, and still a better energy than with springs of 30 eV/Å² in place of the bonds."""
+    system = System.from_ase([Atoms("CH", positions=[[0, 0, 0], [0, 1.1, 0]])] * 4)
+    state = start(system, 300.0, generator=torch.Generator().manual_seed(1), drift=True)
+    bonds = bonds_between(state, torch.arange(8).view(4, 2))
+
+    def springs(state: MDState) -> MDState:
+        known, vectors = field(state), bonds.vectors(state)
+        lengths = vectors.norm(dim=1)
+        assert known.energy is not None
+        assert known.forces is not None
+        pull = (30.0 * (lengths - 1.1) / lengths)[:, None] * vectors
+        forces = known.forces.index_add(0, bonds.first, pull).index_add(0, bonds.second, -pull)
+        return replace(known, energy=known.energy + 15.0 * (lengths - 1.1).square(), forces=forces)
+
+    def worst(method: Flow, forces: Forces, first: MDState, dt: float) -> float:
+        energies = []
+        for _ in range(round(30 / dt)):
+            first = forces(run(method, first, dt, 1))
+            assert first.energy is not None
+            energies.append(first.energy + first.kinetic_energy())
+        return float(torch.stack(energies).std(0).mean())
+
+    free = worst(velocity_verlet(springs), springs, state, 0.5)
+    held = worst(constrained(velocity_verlet(field), bonds), field, bonds.held(state), 1.0)
+    assert held < free
+
+
+def test_single_precision() -> None:
+    state, _ = waters(2)
+    single = start(state.system.to(dtype=torch.float32), 300.0, generator=torch.Generator().manual_seed(1))
+    bonds = bonds_between(single, [*WATER, [3, 4]])
+    final = run(constrained(velocity_verlet(nothing), bonds), bonds.held(single), 1.0, 10)
+    assert final.system.dtype == torch.float32
+    assert deviation(bonds, final) < 1e-5
 
 
 def test_bonds_to_hydrogen_across_boundaries_and_of_fixed_atoms() -> None:
