@@ -78,7 +78,7 @@ class MDState:
 
     def temperature(self) -> Float[Tensor, " systems"]:
         """``T = 2 K / (f k_B)`` in K, with f the degrees of freedom; zero where there are none."""
-        return 2 * self.kinetic_energy() / (self.degrees_of_freedom.clamp(min=1) * BOLTZMANN)
+        return 2 * self.kinetic_energy() / BOLTZMANN / self.degrees_of_freedom.clamp(min=1)
 
     def over_atoms(self, values: Float[Tensor, " systems"]) -> Float[Tensor, "#atoms 1"]:
         """One value for each system as a column that multiplies rows of atoms, in the type of the momenta."""

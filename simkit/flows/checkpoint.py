@@ -52,13 +52,13 @@ class Checkpoint:
         identity: JSON-compatible facts that must be the same for a run to be continued.
     """
 
-    path: Path
+    path: str | os.PathLike[str]
     every: int = 100
     identity: Mapping[str, Any] | None = None
 
     def exists(self) -> bool:
         """Whether there is a run to continue."""
-        return self.path.exists()
+        return Path(self.path).exists()
 
     def save(self, saved: Saved) -> None:
         """Replace what was saved before."""
@@ -94,7 +94,7 @@ class Checkpoint:
             raise SimkitError(
                 f"{self.path}: expected {FORMAT}, found {header['format']}: use the version that wrote it"
             )
-        require_same_run(self.path.parent, header["identity"], json.loads(json.dumps(dict(self.identity or {}))))
+        require_same_run(Path(self.path).parent, header["identity"], json.loads(json.dumps(dict(self.identity or {}))))
         state = {name.removeprefix("state."): value for name, value in tensors.items() if name.startswith("state.")}
         return Saved(
             state=with_tensors(like, state),

@@ -45,7 +45,7 @@ def folders(tmp_path_factory):
     crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
     crystal.rattle(0.05, rng=np.random.RandomState(1))
     write(start, crystal)
-    label = Label(structure="s", labeller_model="m", train=3, valid=1, test=3, timestep=2, spacing=2, equilibration=0)
+    label = Label(structure="s", labeller_model="m", train=3, valid=1, test=3, timestep=5, spacing=20, equilibration=0)
     first = finished(label, "label", root / "label", s=start, m=model)
     table = [{"epoch": e, "stage": 1 + (e > 2), "train_loss": 1 / e, "validation_loss": 2 / e} for e in range(1, 5)]
     summary = {
