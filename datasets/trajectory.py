@@ -147,7 +147,7 @@ class TrajectoryDataset(Dataset):
         self._block = ((system, chunk), values)
         return values
 
-    def _system(self, one: int, atoms: slice, values: dict[str, ndarray]) -> System:
+    def _system(self, one: int, atoms: slice, values: dict[str, Any]) -> System:
         static = self._static
         each = {name: torch.from_numpy(static[name][one : one + 1]) for name in ("charge", "spin") if name in static}
         head = torch.from_numpy(static["head"][one : one + 1]) if "head" in static else None
@@ -170,7 +170,7 @@ def is_trajectory(path: str | os.PathLike[str]) -> bool:
         return bool(file.attrs.get("format") == FORMAT)
 
 
-def _labels(values: dict[str, ndarray], system: System) -> Labels:
+def _labels(values: dict[str, Any], system: System) -> Labels:
     stress = None
     if "virial" in values and bool(system.pbc.all()):
         stress = -torch.from_numpy(values["virial"][None]) / system.volume()[:, None, None]

@@ -11,6 +11,7 @@ from typing import Any
 import simkit
 from simkit.files import write_text
 from simkit.report import page
+from simkit.report.analysis_section import ANALYSES, analysis_section
 from simkit.report.dynamics_section import md_section
 from simkit.report.molecule import draw_atoms
 from simkit.report.results import Result, all_citations, find, read_results
@@ -64,6 +65,8 @@ def _section(result: Result, method: str) -> str:
         "md": md_section,
         "predict": predict_section,
     }
+    if result.kind in ANALYSES:
+        return analysis_section(result)
     return sections[result.kind](result) if result.kind in sections else ""
 
 
@@ -72,6 +75,7 @@ def _lead(results: list[Result]) -> str:
         "label": "reference data", "train": "training", "evaluate": "errors on held-out frames",
         "predict": "predictions", "relax": "relaxation", "md": "molecular dynamics",
     }  # fmt: skip
+    words |= {kind: title[0].lower() + title[1:] for kind, (title, *_) in ANALYSES.items()}
     present = list(dict.fromkeys(words[result.kind] for result in results if result.kind in words))
     listed = ", ".join(present[:-1]) + (" and " if len(present) > 1 else "") + present[-1] if present else "results"
     return f"{listed[0].upper()}{listed[1:]}, with the numbers to judge them by."

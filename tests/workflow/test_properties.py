@@ -50,7 +50,9 @@ def test_elastic_eos(tmp_path, model):
     assert read_table(folder / "elastic.csv")["xx_gpa"][0] == pytest.approx(151.4, abs=0.1)
     assert len(read_table(plan.steps["volumes"].folder / "equation_of_state.csv")["volume_ang3_per_atom"]) == 7
     assert (folder / "elastic.svg").read_bytes().startswith(b"<?xml")
-    assert (plan.steps["report"].folder / "report.html").exists()
+    html = (plan.steps["report"].folder / "report.html").read_text(encoding="utf-8")
+    assert "Equation of state and elastic constants, with the numbers to judge them by." in html
+    assert html.count("<img ") == 3
 
 
 def test_phonons(tmp_path, model):
