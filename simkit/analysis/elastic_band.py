@@ -25,13 +25,6 @@ from simkit.system import System
 Interpolation = Literal["idpp", "linear"]
 OUTPUTS = ("energy", "forces")
 
-CITATIONS = (
-    "G. Henkelman, H. Jónsson, J. Chem. Phys. 113, 9978 (2000), doi:10.1063/1.1323224",
-    "G. Henkelman, B. P. Uberuaga, H. Jónsson, J. Chem. Phys. 113, 9901 (2000), doi:10.1063/1.1329672",
-    "S. Smidstrup, A. Pedersen, K. Stokbro, H. Jónsson, J. Chem. Phys. 140, 214106 (2014), doi:10.1063/1.4878664",
-    "A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), doi:10.1088/1361-648X/aa680e",
-)
-
 
 class BatchedNEB(NEB):
     """ASE's NEB that evaluates all images in one call of the potential; any of ASE's optimisers drives it.

@@ -71,10 +71,6 @@ def vinet(v: Float[ndarray, " volumes"], e0: float, v0: float, b0: float, b1: fl
 
 
 FORMS: Mapping[str, Callable[..., ndarray]] = {"birch-murnaghan": birch_murnaghan, "vinet": vinet}
-CITATIONS: Mapping[str, str] = {
-    "birch-murnaghan": "F. Birch, Phys. Rev. 71, 809 (1947), doi:10.1103/PhysRev.71.809",
-    "vinet": "P. Vinet et al., Phys. Rev. B 35, 1945 (1987), doi:10.1103/PhysRevB.35.1945",
-}
 
 
 def fit_equation_of_state(

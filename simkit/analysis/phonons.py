@@ -22,11 +22,6 @@ from simkit.system import System
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-CITATIONS = (
-    "A. Togo et al., J. Phys.: Condens. Matter 35, 353001 (2023), doi:10.1088/1361-648X/acd831",
-    "A. Togo, J. Phys. Soc. Jpn. 92, 012001 (2023), doi:10.7566/JPSJ.92.012001",
-)
-
 IMAGINARY = -0.05
 """In THz; phonopy gives imaginary frequencies as negative numbers, and rounding gives acoustic ones such as -1e-6."""
 
@@ -197,7 +192,7 @@ def density_of_states(phonon: Phonopy, spacing: float = 0.02, pitch: float = 0.0
 def thermal_properties(
     phonon: Phonopy, temperatures: Float[ndarray, " temperatures"], spacing: float = 0.02
 ) -> ThermalProperties:
-    """Free energy, entropy and heat capacity of harmonic vibrations; modes below :data:`IMAGINARY` do not count.
+    """Free energy, entropy and heat capacity of harmonic vibrations; imaginary modes do not count.
 
     ``F = Σ ½hν + k_B T ln(1 - exp(-hν/k_B T))`` over modes and wave vectors of a mesh; the three translations at Γ are
     left out.

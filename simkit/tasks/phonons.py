@@ -12,6 +12,8 @@ import numpy as np
 from simkit.analysis.phonons import (
     IMAGINARY,
     Bands,
+    DensityOfStates,
+    ThermalProperties,
     bands,
     density_of_states,
     finite_displacements,
@@ -80,15 +82,7 @@ def phonons(
     states = density_of_states(phonon, mesh_spacing)
     temperatures = np.unique(np.append(np.linspace(0, max_temperature, 101), min(300.0, max_temperature)))
     heat = thermal_properties(phonon, temperatures, mesh_spacing)
-    _write_bands(target / "bands.csv", path)
-    write_table(target / "dos.csv", {"frequency_thz": states.frequency, "density_per_thz": states.density})
-    columns = {
-        "temperature_k": heat.temperature,
-        "free_energy_kj_per_mol": heat.free_energy,
-        "entropy_j_per_k_mol": heat.entropy,
-        "heat_capacity_j_per_k_mol": heat.heat_capacity,
-    }
-    write_table(target / "thermal.csv", columns)
+    _write_tables(target, path, states, heat)
     lowest = min(states.lowest, float(path.frequencies.min()))
     room = int(np.argmin(np.abs(temperatures - 300)))
     summary = facts(atoms, potential, opening) | {
@@ -111,8 +105,16 @@ def phonons(
     return summary
 
 
-def _write_bands(path: Path, found: Bands) -> None:
+def _write_tables(folder: Path, found: Bands, states: DensityOfStates, heat: ThermalProperties) -> None:
     columns = {"distance_per_ang": found.distance}
     columns |= {f"q{axis}": found.points[:, index] for index, axis in enumerate("abc")}
     columns |= {f"band_{band + 1}_thz": found.frequencies[:, band] for band in range(found.frequencies.shape[1])}
-    write_table(path, columns)
+    write_table(folder / "bands.csv", columns)
+    write_table(folder / "dos.csv", {"frequency_thz": states.frequency, "density_per_thz": states.density})
+    columns = {
+        "temperature_k": heat.temperature,
+        "free_energy_kj_per_mol": heat.free_energy,
+        "entropy_j_per_k_mol": heat.entropy,
+        "heat_capacity_j_per_k_mol": heat.heat_capacity,
+    }
+    write_table(folder / "thermal.csv", columns)

@@ -88,10 +88,13 @@ def neb(
         ends = _relaxed(potential, ends, fmax / 5) if relax_ends else ends
         band = interpolated(ends[0], ends[1], images, interpolation)
     with (progress or Silent()).task("nudged elastic band", max_steps, done) as task:
+        last = 0
 
         def observe(running: BatchedNEB, step: int) -> None:
+            nonlocal last
             barrier = running.emax - running.images[0].get_potential_energy()
-            task.advance(1 if step else 0, f"barrier {barrier:.4f} eV")
+            task.advance(step - last, f"barrier {barrier:.4f} eV")
+            last = step
             if step % SAVE_EVERY == 0:
                 _save(unfinished, running.images, identity, done + step)
 
