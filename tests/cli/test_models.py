@@ -156,3 +156,19 @@ def test_wrong_use_is_one_message(simkit, copper, words, message):
     assert result.exit_code == 1
     assert message in result.stderr
     assert result.stderr.startswith("error: ")
+
+
+def test_dynamics_of_many_systems(simkit, argon):
+    words = ("md", argon, "atoms.xyz", "--steps", "3", "--ensemble", "npt", "--pressure", "0,0.1", "-o", "many")
+    result = simkit(*words, "--temperature", "10,20", "--timestep", "1,2")
+    assert result.exit_code == 0, result.stderr
+    systems = json.loads(Path("many/md.json").read_text())["systems"]
+    assert [(one["thermostat_temperature_k"], one["time_fs"]) for one in systems] == [(10, 3), (20, 6)]
+    for words, message in (
+        (("--timestep", "fast"), "expected --timestep NUMBER or several with commas, found 'fast'"),
+        (("--frame", "first"), "expected --frame to be a whole number or all, found 'first'"),
+        (("--temperature", "10,20", "--timestep", "1,2,3"), "as many numbers in each setting that has several"),
+    ):
+        failed = simkit("md", argon, "atoms.xyz", "--steps", "3", *words)
+        assert failed.exit_code == 1
+        assert message in failed.stderr
