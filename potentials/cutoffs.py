@@ -11,14 +11,21 @@ from torch.nn.functional import hardtanh
 
 def quintic_switch(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
     """``1 - 10t³ + 15t⁴ - 6t⁵`` with ``t = (r - start)/(end - start)`` in [0, 1]: twice continuously differentiable."""
-    t = hardtanh((r - start) * (1 / (end - start)), 0.0, 1.0)  # clamp, whose derivative takes several times longer
+    t = _fraction(r, start, end)
     return 1 - t * t * t * (10 - t * (15 - 6 * t))
 
 
-def quintic_switch_slope(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
-    """Derivative ``-30 t²(1 - t)² / (end - start)`` of :func:`quintic_switch` by r."""
-    t = hardtanh((r - start) * (1 / (end - start)), 0.0, 1.0)
-    return (t * (1 - t)).square() * (-30 / (end - start))
+def quintic_switch_with_slope(
+    r: Float[Tensor, " edges"], start: float, end: float
+) -> tuple[Float[Tensor, " edges"], Float[Tensor, " edges"]]:
+    """:func:`quintic_switch` and its derivative ``-30 t²(1 - t)² / (end - start)`` by r."""
+    t = _fraction(r, start, end)
+    return 1 - t * t * t * (10 - t * (15 - 6 * t)), (t * (1 - t)).square() * (-30 / (end - start))
+
+
+def _fraction(r: Float[Tensor, " edges"], start: float, end: float) -> Float[Tensor, " edges"]:
+    """Way from ``start`` to ``end``; hardtanh is a clamp whose derivative takes a fraction of the time."""
+    return hardtanh((r - start) * (1 / (end - start)), 0.0, 1.0)
 
 
 def polynomial_envelope(r: Float[Tensor, " edges"], cutoff: float, p: int) -> Float[Tensor, " edges"]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from simkit.graph import Graph
 from simkit.potential import ALL_ELEMENTS, AtomicOutput, Capabilities, Potential
-from simkit.potentials.cutoffs import quintic_switch, quintic_switch_slope
+from simkit.potentials.cutoffs import quintic_switch_with_slope
 
 
 class LennardJones(Potential):
@@ -69,7 +69,7 @@ def _pair_terms(vectors: Tensor, sigma: Tensor, start: float, end: float) -> tup
     inverse = 1 / r
     ratio2 = (sigma * inverse).square()
     q = ratio2 * ratio2 * ratio2
-    switch, slope = quintic_switch(r, start, end), quintic_switch_slope(r, start, end)
+    switch, slope = quintic_switch_with_slope(r, start, end)
     well, by_sigma = q * (q - 1), q * (12 * q - 6) * switch
     return well * switch, inverse * (well * slope - inverse * by_sigma), by_sigma
 

@@ -48,8 +48,8 @@ def make_graph(system: System, neighbours: Neighbours, offsets: Float[Tensor, "e
     ``offsets`` are ``shift @ cell`` where the caller knows them.
     """
     centre, neighbour = neighbours.centre, neighbours.neighbour
-    ends = system.positions.index_select(0, neighbour), system.positions.index_select(0, centre)
-    vectors = ends[0] - ends[1] + (neighbours.offsets(system) if offsets is None else offsets)
+    vectors = system.positions.index_select(0, neighbour).sub_(system.positions.index_select(0, centre))
+    vectors = vectors + neighbours.offsets(system) if offsets is None else vectors.add_(offsets)
     return Graph(system, centre, neighbour, vectors)
 
 

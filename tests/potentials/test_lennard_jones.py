@@ -8,7 +8,7 @@ import torch
 from simkit.evaluation import evaluate
 from simkit.graph import make_graph
 from simkit.neighbours import build_neighbours
-from simkit.potentials.cutoffs import quintic_switch, quintic_switch_slope
+from simkit.potentials.cutoffs import quintic_switch, quintic_switch_with_slope
 from simkit.potentials.lennard_jones import LennardJones, _PairEnergy
 from tests.conformance import systems
 
@@ -54,7 +54,9 @@ def test_hessian_in_both_modes(vectors: torch.Tensor) -> None:
 def test_slope_of_the_switch() -> None:
     r = torch.linspace(3.0, 7.0, 41).requires_grad_()
     (expected,) = torch.autograd.grad(quintic_switch(r, 4.0, 6.0).sum(), r)
-    torch.testing.assert_close(quintic_switch_slope(r, 4.0, 6.0), expected)
+    value, slope = quintic_switch_with_slope(r, 4.0, 6.0)
+    torch.testing.assert_close(slope, expected)
+    assert torch.equal(value, quintic_switch(r, 4.0, 6.0))
 
 
 def test_forces_can_be_trained() -> None:
