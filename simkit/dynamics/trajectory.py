@@ -73,8 +73,10 @@ class TrajectoryFile(Observer[MDState]):
         """Make the file, or open it and cut off what was written after the checkpoint.
 
         Raises:
-            SimkitError: the file is shorter than at the checkpoint, or damaged.
+            SimkitError: the file is shorter than at the checkpoint, or damaged, or the state has no energy.
         """
+        if state.energy is None:
+            raise SimkitError("expected a state with energy and forces, found none: apply the force field to it first")
         if saved is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)  # HDF5 refuses to overwrite a file that somebody reads
@@ -154,7 +156,10 @@ class TrajectoryFile(Observer[MDState]):
         if not rows:
             return
         first = len(self._file["step"])
-        for name in rows[0]:
+        names = [name for name in self._file if name not in STATIC]
+        if any(name not in row for row in rows for name in names):
+            raise SimkitError(f"expected states with {', '.join(names)}, as the first one had; found one with less")
+        for name in names:
             dataset = self._file[name]
             dataset.resize(first + len(rows), axis=0)
             dataset[first:] = np.stack([row[name] for row in rows])
