@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -P benchmarks/dynamics_speed.py [--potential mace|lennard-jones] [--repeat 6] [--rounds 5] [--steps 10]
+    python -P benchmarks/dynamics_speed.py [--potential mace|lennard-jones] [--repeat 6] [--rounds 15] [--steps 2]
     python -P benchmarks/dynamics_speed.py --drift MODEL --structure FILE [--time 2000]
 
 The first form prints, for each method, the CPU time of a step with its neighbour list (skin, rebuilds included) and how
@@ -84,24 +84,19 @@ def compare(arguments: argparse.Namespace) -> None:
     dt = torch.full((system.n_systems,), 1.0, dtype=torch.float64, device=arguments.device)
     print(f"{system.n_systems} x {system.n_atoms // system.n_systems} atoms, {neighbours.n_edges} pairs, "
           f"{potential.dtype}, {arguments.device}")  # fmt: skip
-    print(f"{'method':12s} {'evaluation / ms':>16s} {'step / ms':>10s} {'overhead':>9s}")
+    actions: dict[str, Callable[[], object]] = {
+        "evaluation": lambda: [evaluate(potential, same, neighbours) for _ in range(arguments.steps)]
+    }
     for method in arguments.methods:
-        forces = ForceField(potential, skin=arguments.skin)
-        flow = ensemble_flow(method, forces, temperature=temperature)
-        steps = Steps(flow, start(system, temperature), dt, arguments.steps)
-        steps()
-
-        def evaluations() -> None:
-            for _ in range(arguments.steps):
-                evaluate(potential, same, neighbours)
-
-        evaluations()
-        times = np.array(
-            [[seconds(one, arguments.device) for one in (evaluations, steps)] for _ in range(arguments.rounds)]
-        )
-        overhead = statistics.median(times[:, 1] / times[:, 0]) - 1
-        alone, whole = 1e3 * np.median(times, axis=0) / arguments.steps
-        print(f"{method:12s} {alone:16.2f} {whole:10.2f} {100 * overhead:8.1f}%", flush=True)
+        flow = ensemble_flow(method, ForceField(potential, skin=arguments.skin), temperature=temperature)
+        actions[method] = Steps(flow, start(system, temperature), dt, arguments.steps)
+    times = np.array(
+        [[seconds(one, arguments.device) for one in actions.values()] for _ in range(2 + arguments.rounds)]
+    )[2:]
+    print(f"{'':12s} {'ms':>8s} {'overhead':>9s}")
+    for name, column in zip(actions, times.T, strict=True):
+        overhead = statistics.median(column / times[:, 0]) - 1
+        print(f"{name:12s} {1e3 * np.median(column) / arguments.steps:8.2f} {100 * overhead:8.1f}%")
 
 
 def drift(arguments: argparse.Namespace) -> None:
@@ -132,8 +127,8 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=6, help="primitive cells along each edge (even for silicon)")
     parser.add_argument("--systems", type=int, default=1)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=10, help="steps in a round")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=2, help="steps in a round")
     parser.add_argument("--skin", type=float, default=1.0, help="in Å")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of MACE")
     parser.add_argument("--drift", metavar="MODEL", help="model file")

@@ -38,14 +38,14 @@ class OrnsteinUhlenbeck:
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance momenta by ``dt`` (fs)."""
         temperature = for_systems(self.temperature, state, "temperature in K")
-        decay = torch.exp(-for_systems(self.friction, state, "friction in 1/fs") * dt)
-        width = (-torch.expm1(2 * decay.log()) * BOLTZMANN * temperature).sqrt()
+        exponent = -for_systems(self.friction, state, "friction in 1/fs") * dt
+        width = (-torch.expm1(2 * exponent) * BOLTZMANN * temperature).sqrt()
         momenta = state.momenta
         noise = torch.randn(momenta.shape, generator=self.generator, dtype=momenta.dtype, device=momenta.device)
         noise = state.over_atoms(width) * state.masses.sqrt()[:, None] * noise
         if state.system.fixed is not None:
             noise = noise.masked_fill(state.system.fixed[:, None], 0)
-        after = replace(state, momenta=state.over_atoms(decay) * momenta + noise)
+        after = replace(state, momenta=state.over_atoms(exponent.exp()) * momenta + noise)
         if not self.drift:
             after = after.without_drift(state.free() & (dt != 0))
         return replace(after, heat=state.heat + after.kinetic_energy() - state.kinetic_energy())

@@ -115,11 +115,9 @@ def test_fixed_atoms_and_one_evaluation_per_step(ensemble: Ensemble) -> None:
     assert float((after.system.positions[1:] - state.system.positions[1:]).abs().min()) > 0
 
 
-@pytest.mark.parametrize("ensemble", ["nve", *THERMOSTATS])
+@pytest.mark.parametrize("ensemble", ["nve", "nose_hoover"])
 def test_one_system_of_a_batch_is_as_alone(ensemble: Ensemble) -> None:
     """Deterministic flows move a system as if the others were not there."""
-    if ensemble in ("langevin", "bussi"):
-        pytest.skip("the others take random numbers too")
     state = start(replace(oscillators(2, 3), positions=torch.randn(6, 3)), 100.0)
     one = start(replace(oscillators(1, 3), positions=state.system.positions[3:]), 1.0)
     one = replace(one, momenta=state.momenta[3:])
@@ -140,10 +138,9 @@ def test_states_keep_their_type() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"ensemble": "npe"}, "expected an ensemble among nve, langevin.* found 'npe'"),
         ({"temperature": -1.0}, "finite temperature in K of at least 0, found -1"),
         ({"temperature": [300.0, float("nan")]}, "finite temperature in K .* found nan"),
-        ({"temperature": [[300.0]]}, r"one temperature in K.* shape \(1, 1\)"),
+        ({"temperature": torch.full((1, 1), 300.0)}, r"one temperature in K.* shape \(1, 1\)"),
         ({"friction": -0.1}, "friction in 1/fs of at least 0, found -0.1"),
         ({"ensemble": "bussi", "time_constant": 0.0}, "time constant in fs above 0, found 0"),
     ],

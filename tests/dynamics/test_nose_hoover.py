@@ -32,10 +32,10 @@ def chain(factorisation: int, links: int = 3) -> NoseHooverChain:
     return NoseHooverChain(torch.tensor(300.0), torch.tensor(20.0), links, factorisation)
 
 
-@pytest.mark.parametrize(("factorisation", "order", "dt"), [(1, 2, 4.0), (3, 4, 8.0), (5, 4, 4.0), (7, 6, 8.0)])
+@pytest.mark.parametrize(("factorisation", "order", "dt"), [(1, 2, 4.0), (3, 4, 2.0), (5, 4, 2.0), (7, 6, 4.0)])
 def test_order_of_the_chain(factorisation: int, order: int, dt: float) -> None:
     flow = chain(factorisation)
-    exact = after(chain(7), hot(), 1.0, 40.0)
+    exact = after(chain(7), hot(), 0.5, 40.0)
     errors = [float((after(flow, hot(), step, 40.0).momenta - exact.momenta).norm()) for step in (dt, dt / 2)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35)
 
@@ -45,7 +45,7 @@ def test_the_chain_takes_what_it_gives() -> None:
     state = after(flow, hot(), 2.0, 60.0)
     assert bool((state.heat.abs() > 0.01).all())
     torch.testing.assert_close(state.heat, state.kinetic_energy() - hot().kinetic_energy())
-    torch.testing.assert_close(flow.energy(state), -state.heat, rtol=0, atol=1e-7)
+    torch.testing.assert_close(flow.energy(state), -state.heat, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("factorisation", list(SUZUKI_YOSHIDA))
