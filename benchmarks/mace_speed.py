@@ -2,7 +2,7 @@
 
 Usage, with mace-torch in an environment of its own (``python benchmarks/peers/make_environment.py mace``)::
 
-    python benchmarks/mace_speed.py [--peer PYTHON] [--threads 1] [--dtype float32] [--device cpu] [--rounds 7]
+    python benchmarks/mace_speed.py [--peer PYTHON] [--threads 1] [--dtype float32] [--device cpu] [--kernels auto] ...
 
 Each side is a process that keeps its model and structures and does one step when told to, so that both meet the same
 load of the machine; the table has the median times and the median of the ratios of neighbouring steps. A step is an
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,24 @@ def _steps(
 
 def serve(arguments: argparse.Namespace) -> None:
     """Do a step for each line of the input, and answer with its wall-clock and processor time in seconds."""
+    with chosen(arguments):
+        first, step = {"simkit": own_side, "mace": peer_side}[arguments.side](arguments)
+        answer(first, step, arguments)
+
+
+def chosen(arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    """The implementation that simkit's side uses."""
+    if arguments.side == "mace":
+        return nullcontext()
+    from simkit.potentials.kernels import kernels
+
+    return kernels(arguments.kernels)
+
+
+def answer(first: float, step: Callable[[], object], arguments: argparse.Namespace) -> None:
+    """Print the first energy, then the times of a step for each line of the input."""
     import torch
 
-    first, step = {"simkit": own_side, "mace": peer_side}[arguments.side](arguments)
     wait = torch.cuda.synchronize if arguments.device.startswith("cuda") else lambda: None
     print(json.dumps(first), flush=True)
     for _ in sys.stdin:
@@ -191,6 +207,7 @@ def compare(arguments: argparse.Namespace, system: str, width: str, mode: str) -
     with tempfile.TemporaryDirectory() as folder:
         options = ["--system", system, "--width", width, "--mode", mode, "--model", f"{folder}/a.model"]
         options += ["--threads", str(arguments.threads), "--dtype", arguments.dtype, "--device", arguments.device]
+        options += ["--kernels", arguments.kernels]
         sides = [Side(arguments.peer, "mace", options), Side(sys.executable, "simkit", options)]
         atoms = sum(len(frame) for frame in structures(system))
         allowed = (1e-4 if arguments.dtype == "float32" else 1e-9) * atoms
@@ -211,6 +228,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--kernels", choices=("auto", "reference", "numba"), default="auto", help="simkit's loops")
     parser.add_argument(
         "--rounds", type=int, default=7, help="steps of either side that count, after three that do not"
     )
