@@ -267,3 +267,52 @@ def test_other_elements_are_refused() -> None:
     silicon = StillingerWeber.silicon()
     with pytest.raises(UnsupportedElementError, match=r"supports Si; the system also contains C .*atoms \[0, 1\]"):
         evaluate(silicon, System.from_ase(bulk("C", "diamond", a=3.57)))
+
+
+class Field(Potential):
+    """Depends on vectors, positions and cell alike, as sums over reciprocal space do."""
+
+    kind: ClassVar[str] = "field"
+
+    def __init__(self) -> None:
+        super().__init__(Capabilities(5.0, 5.0))
+        self.strength = torch.nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        system = graph.system
+        pair = torch.exp(-graph.vectors.norm(dim=1)) * (5.0 - graph.vectors.norm(dim=1)).clamp(min=0) ** 3
+        volume = torch.linalg.det(system.cell).abs()[system.batch]
+        energies = self.strength * torch.sin(system.positions).prod(1) + 40 / volume
+        return AtomicOutput(energies.index_add(0, graph.centre, pair))
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+
+def test_derivatives_by_positions_and_cells_that_a_potential_sees_itself() -> None:
+    """Forces, virial and their derivatives by a parameter, of a batch, against finite differences of the energy."""
+    system = concatenate([systems.crystal([18], 3.5), systems.crystal([18], 3.7)])
+    neighbours, step = build_neighbours(system, 5.0, 0.5), 1e-5
+    model = Field()
+    found = evaluate(model, system, neighbours, ("forces", "virial"), create_graph=True)
+    assert found.forces is not None
+    assert found.virial is not None
+    shift, strain = torch.randn_like(system.positions), torch.randn(3, 3)
+    strain = strain + strain.T
+
+    def energy(amount: float, deformed: float) -> torch.Tensor:
+        matrix = torch.eye(3) + deformed * strain
+        moved = replace(system, positions=(system.positions + amount * shift) @ matrix, cell=system.cell @ matrix)
+        return evaluate(model, moved, neighbours, ("energy",), create_graph=True).energy.sum()
+
+    work = (energy(step, 0) - energy(-step, 0)) / (2 * step)
+    stretching = (energy(0, step) - energy(0, -step)) / (2 * step)
+    torch.testing.assert_close(-(found.forces * shift).sum(), work, rtol=1e-7, atol=1e-8)
+    torch.testing.assert_close(-(found.virial * strain).sum(), stretching, rtol=1e-7, atol=1e-8)
+    for exact, difference in ((-(found.forces * shift).sum(), work), (-(found.virial * strain).sum(), stretching)):
+        (slope,) = torch.autograd.grad(exact, model.strength, retain_graph=True)
+        (expected,) = torch.autograd.grad(difference, model.strength, retain_graph=True)
+        torch.testing.assert_close(slope, expected, rtol=1e-6, atol=1e-7)
+    plain = evaluate(model, system, neighbours, ("forces", "virial"))
+    torch.testing.assert_close(plain.forces, found.forces.detach())
+    torch.testing.assert_close(plain.virial, found.virial.detach())
