@@ -133,7 +133,9 @@ def _clusters(state: MDState, ends: Tensor) -> tuple[Int[Tensor, "clusters width
 
 def _check_independent(bonds: Bonds, state: MDState) -> None:
     """Check that no bond of a cluster follows from the others."""
-    ranks = torch.linalg.matrix_rank(bonds.matrices(bonds.vectors(state), bonds.vectors(state)), rtol=1e-8)
+    vectors = bonds.vectors(state)
+    threshold = max(1e-8, 50 * torch.finfo(vectors.dtype).eps)
+    ranks = torch.linalg.matrix_rank(bonds.matrices(vectors, vectors), rtol=threshold)
     dependent = torch.nonzero(ranks < bonds.places.shape[1])
     if len(dependent):
         places = bonds.places[dependent[0, 0]]

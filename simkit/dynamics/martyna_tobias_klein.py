@@ -31,11 +31,13 @@ class Piston:
         temperature: T in K, one for all systems or one for each.
         time_constant: τ in fs, likewise.
         shape: all six degrees of freedom.
+        generator: of the velocities in the beginning.
     """
 
     temperature: Tensor
     time_constant: Tensor
     shape: bool
+    generator: torch.Generator | None = None
 
     def mass(self, state: MDState) -> Float[Tensor, " systems"]:
         """``W / 3`` in eV fs²."""
@@ -44,8 +46,21 @@ class Piston:
             (state.degrees_of_freedom + 3) / 3 * energy * for_systems(self.time_constant, state, "time constant") ** 2
         )
 
+    def started(self, state: MDState) -> MDState:
+        """The state with a velocity of the cell: in the beginning one of the Maxwell-Boltzmann distribution.
+
+        At rest, a chain would heat the one mode that a symmetric crystal excites, its volume, in place of all six.
+        """
+        if state.cell_velocity is not None:
+            return state
+        size, device = (state.n_systems, 3, 3), state.system.device
+        noise = torch.randn(size, generator=self.generator, dtype=torch.float64, device=device)
+        noise = self.allowed(noise if self.shape else torch.diag_embed(noise[:, 0]))
+        energy = BOLTZMANN * for_systems(self.temperature, state, "temperature in K")
+        return replace(state, cell_velocity=(energy / self.mass(state)).sqrt()[:, None, None] * noise)
+
     def velocity(self, state: MDState) -> Float[Tensor, "systems 3 3"]:
-        """The velocity v of the state in 1/fs, zero in the beginning."""
+        """The velocity v of the state in 1/fs, zero if it has none yet."""
         if state.cell_velocity is not None:
             return state.cell_velocity
         return torch.zeros(state.n_systems, 3, 3, dtype=torch.float64, device=state.system.device)
@@ -78,7 +93,7 @@ class CellKick:
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance the velocity of the cell by ``dt`` (fs)."""
         require_bulk(state)
-        state = self.force_field(state)
+        state = self.force_field(self.piston.started(state))
         kinetic = kinetic_tensor(state)
         outside = for_systems(self.pressure, state, "pressure in eV/Å³") * state.system.volume()
         diagonal = trace(kinetic) / state.degrees_of_freedom.clamp(min=1) - outside
@@ -107,6 +122,7 @@ class Dilation:
 
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance cell, positions and momenta by ``dt`` (fs)."""
+        state = self.piston.started(state)
         velocity = self.piston.velocity(state)
         friction = torch.exp(-dt * trace(velocity) / state.degrees_of_freedom.clamp(min=1))
         if self.piston.shape:
@@ -145,6 +161,7 @@ class CellChain:
 
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance the velocity of the cell and its chain by ``dt`` (fs); their energies are counted elsewhere."""
+        state = self.piston.started(state)
         cell = self.as_particles(state)
         after = self.chain(cell, dt)
         velocity = after.momenta.view(-1, 3, 3) / self.piston.mass(state)[:, None, None]
@@ -176,6 +193,7 @@ def martyna_tobias_klein(
     cell_time_constant: Setting,
     shape: bool = False,
     links: int = 3,
+    generator: torch.Generator | None = None,
 ) -> Splitting:
     """Constant temperature and pressure by a massive cell and two Nosé-Hoover chains: reversible, of second order.
 
@@ -193,6 +211,7 @@ def martyna_tobias_klein(
         cell_time_constant: τ of the cell and its chain in fs; 1000 is common.
         shape: let lengths and angles of the cell change (fully flexible), not its volume alone (isotropic).
         links: number of thermostats in each chain.
+        generator: of the velocities of cells in the beginning, on the device of the systems; PyTorch's own by default.
 
     Raises:
         SimkitError: a setting out of bounds.
@@ -207,7 +226,7 @@ def martyna_tobias_klein(
     outside = setting(pressure, "pressure in eV/Å³")
     atoms_time = setting(time_constant, "time constant in fs", above=0)
     cell_time = setting(cell_time_constant, "time constant of the cell in fs", above=0)
-    piston = Piston(kelvin, cell_time, shape)
+    piston = Piston(kelvin, cell_time, shape, generator)
     return symmetric(
         CellChain(piston, NoseHooverChain(kelvin, cell_time, links)),
         NoseHooverChain(kelvin, atoms_time, links),
