@@ -14,7 +14,8 @@ from ase.build import bulk
 from simkit.analysis.minimum import minima
 from simkit.errors import InvalidSystemError
 from simkit.files import atomic_path
-from simkit.potential import Potential
+from simkit.potential import IgnoredConditions, Potential
+from simkit.progress import Progress
 from simkit.relaxation.cell import CellFilter
 from simkit.relaxation.fire import Fire
 from simkit.system import System
@@ -85,9 +86,9 @@ def build_crystal(
 
 
 def open_crystal(
-    model: str | os.PathLike[str], structure: Structure, opening: Opening, folder: Path
+    model: str | os.PathLike[str], structure: Structure, opening: Opening, folder: Path, progress: Progress
 ) -> tuple[Potential, System, Atoms]:
-    """Load a model and a crystal, relax it, and write it as ``crystal.xyz``.
+    """Load a model and a crystal, relax it, and write it as ``crystal.xyz``; warn of what the model ignores.
 
     Returns:
         The potential, the crystal, and the same crystal for ASE.
@@ -100,7 +101,7 @@ def open_crystal(
     atoms = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=_state(atoms))
     name = atoms.get_chemical_formula() if isinstance(structure, Atoms) else f"{Path(structure).name} ({atoms.symbols})"
     potential = open_model(model, device=opening.device, dtype=opening.dtype, head=opening.head)
-    require_usable(potential, atoms, name)
+    require_usable(potential, atoms, name, IgnoredConditions(potential, progress))
     if not atoms.pbc.all():
         raise InvalidSystemError(f"{name}: expected a crystal that is periodic along all three axes, found {atoms.pbc}")
     with naming(name):

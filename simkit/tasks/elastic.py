@@ -56,8 +56,9 @@ def elastic(
         SimkitError: a relaxation that did not converge, or a model without stress.
     """
     target = Path(folder)
-    with (progress or Silent()).task("elastic constants", 6 * points + 1) as task:
-        potential, system, atoms = open_crystal(model, structure, opening, target)
+    progress = progress or Silent()
+    with progress.task("elastic constants", 6 * points + 1) as task:
+        potential, system, atoms = open_crystal(model, structure, opening, target, progress)
         relax = partial(minima, potential, fmax=opening.fmax, max_steps=opening.max_steps) if relax_atoms else None
         found = elastic_constants(potential, system, strain=strain, points=points, relax=relax, task=task)
     matrix, broken = found.matrix, 0.0

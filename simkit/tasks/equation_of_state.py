@@ -60,8 +60,9 @@ def equation_of_state(
     if not 0 < volume_range < 0.5:
         raise SimkitError(f"expected a range of volumes between 0 and 0.5, found {volume_range:g}")
     target = Path(folder)
-    with (progress or Silent()).task("equation of state", points) as task:
-        potential, system, atoms = open_crystal(model, structure, opening, target)
+    progress = progress or Silent()
+    with progress.task("equation of state", points) as task:
+        potential, system, atoms = open_crystal(model, structure, opening, target, progress)
         systems = scaled_cells(system, np.linspace(1 - volume_range, 1 + volume_range, points))
         if relax_atoms:
             cell = CellFilter(constant_volume=True) if relax_shape else None

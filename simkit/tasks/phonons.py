@@ -72,9 +72,10 @@ def phonons(
     target = Path(folder)
     if not max_temperature > 0:
         raise SimkitError(f"expected a positive temperature in K, found {max_temperature:g}")
-    potential, _, atoms = open_crystal(model, structure, opening, target)
+    progress = progress or Silent()
+    potential, _, atoms = open_crystal(model, structure, opening, target, progress)
     repeats = supercell_of_size(atoms, size) if supercell is None else tuple(supercell)
-    with (progress or Silent()).task("displacements", 6 * len(atoms)) as task:
+    with progress.task("displacements", 6 * len(atoms)) as task:
         phonon = finite_displacements(potential, atoms, repeats, displacement=displacement, task=task)
     with atomic_path(target / "phonopy_params.yaml") as temporary:
         phonon.save(temporary, settings={"force_constants": True})

@@ -18,7 +18,7 @@ from simkit.analysis.elastic_band import (
 from simkit.analysis.minimum import minima
 from simkit.csv_tables import write_table
 from simkit.files import atomic_path, file_hash, write_json
-from simkit.potential import Potential
+from simkit.potential import IgnoredConditions, Potential
 from simkit.progress import Progress, Silent
 from simkit.system import System
 from simkit.tasks.frames import attach, read_frame, read_frames, write_frames
@@ -78,16 +78,18 @@ def neb(
     """
     target = Path(folder)
     potential = open_model(model, device=device, dtype=dtype, head=head)
+    progress = progress or Silent()
+    ignored = IgnoredConditions(potential, progress)
     ends = [_bare(read_frame(path)) for path in (initial, final)]
     for path, atoms in zip((initial, final), ends, strict=True):
-        require_usable(potential, atoms, Path(path).name)
+        require_usable(potential, atoms, Path(path).name, ignored)
     unfinished = target / ".band-unfinished.xyz"
     identity = f"{file_hash(model)} {file_hash(initial)} {file_hash(final)} {images} {interpolation} {relax_ends}"
     band, done = _saved(unfinished, identity)
     if not band:
         ends = _relaxed(potential, ends, fmax / 5) if relax_ends else ends
         band = interpolated(ends[0], ends[1], images, interpolation)
-    with (progress or Silent()).task("nudged elastic band", max_steps, done) as task:
+    with progress.task("nudged elastic band", max_steps, done) as task:
         last = 0
 
         def observe(running: BatchedNEB, step: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, file_hash, write_json
+from simkit.potential import IgnoredConditions
 from simkit.progress import Progress, Silent, Task
 from simkit.relaxation import Budget, CellFilter, Fire, InFlight, Lbfgs, Optimiser, Status
 from simkit.relaxation.in_flight import require_sense
@@ -93,6 +94,8 @@ def relax_file(
     potential = open_model(model, device=device, dtype=dtype, head=head)
     cell = CellFilter(pressure=pressure * GPA) if relax_cell else None
     require_sense(potential, fmax, max_steps, cell)
+    progress = progress or Silent()
+    structures.look_at(IgnoredConditions(potential, progress))
     with Journal(out, identity, path) as journal:
         limit = None if max_atoms is None else Budget(max_atoms=max_atoms)
         run = InFlight(
@@ -104,7 +107,7 @@ def relax_file(
             cell=cell,
             budget=journal.budget or limit,
         )
-        with (progress or Silent()).task("relax", len(structures.frames), len(journal.finished())) as task:
+        with progress.task("relax", len(structures.frames), len(journal.finished())) as task:
             _run(run, structures, journal, task, checkpoint_seconds)
         finished = journal.finished()
         if all(facts["status"] == Status.REFUSED.label for facts in finished.values()):

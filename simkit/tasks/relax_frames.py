@@ -11,6 +11,7 @@ from ase.constraints import FixAtoms
 
 from simkit.ase_border import ase_stress
 from simkit.errors import InvalidSystemError
+from simkit.potential import IgnoredConditions
 from simkit.relaxation import Outcome, Round, Status
 from simkit.relaxation.outcome import refused
 from simkit.system import System
@@ -37,6 +38,11 @@ class Structures:
                 continue
             self.systems.append(system)
             self.places.append(place)
+
+    def look_at(self, ignored: IgnoredConditions) -> None:
+        """Warn of charges and spins that a potential ignores."""
+        for place, system in zip(self.places, self.systems, strict=True):
+            ignored.look_at(system, self.names[place])
 
     def result(self, place: int, facts: dict[str, Any]) -> Atoms:
         """The relaxed frame; one that was refused as it came."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from simkit.analysis.diffusion import M2_PER_S
 from simkit.csv_tables import read_table, write_table
-from simkit.errors import DataError, InvalidSystemError, SimkitError
+from simkit.errors import DataError, InvalidSystemError, SimkitError, SimkitWarning
 from simkit.progress import Silent
 from simkit.tasks import reaction_path
 from simkit.tasks.averages import average_log
@@ -192,6 +192,20 @@ def vacancy(tmp_path):
         del atoms[0]
         write(tmp_path / f"{name}.xyz", atoms)
     return tmp_path / "first.xyz", tmp_path / "last.xyz"
+
+
+def test_conditions_that_the_model_ignores_are_said_once(tmp_path, argon_model, vacancy):
+    charged, radical = bulk("Ar", "fcc", a=5.25), [read(path) for path in vacancy]
+    charged.info["charge"] = 1
+    with pytest.warns(SimkitWarning, match="Ar has charge 1, which this lennard-jones potential ignores") as said:
+        elastic(argon_model, charged, tmp_path, opening=Opening(relax=False), relax_atoms=False)
+    assert len(said) == 1
+    for path, atoms in zip(vacancy, radical, strict=True):
+        atoms.info["spin"] = 2
+        write(path, atoms)
+    with pytest.warns(SimkitWarning, match="first.xyz has spin 2, which this lennard-jones potential ignores") as said:
+        neb(argon_model, *vacancy, tmp_path, images=1, relax_ends=False, max_steps=1)
+    assert len(said) == 1
 
 
 def test_path_of_a_vacancy(tmp_path, argon_model, vacancy, stop_after, interrupted, monkeypatch):

@@ -12,7 +12,7 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixBondLength
 from ase.io import read, write
 
-from simkit.errors import InvalidSystemError, SimkitError
+from simkit.errors import InvalidSystemError, SimkitError, SimkitWarning
 from simkit.tasks.relax import relax_file
 from simkit.units import GPA
 
@@ -205,6 +205,17 @@ def test_a_molecule_has_no_cell_to_relax(tmp_path, argon_model, cluster):
     with pytest.raises(InvalidSystemError, match=r"frame 0 \(Ar13\): it is not periodic along all axes"):
         relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", relax_cell=True)
     assert not (tmp_path / "out.xyz").exists()
+
+
+def test_a_charge_that_the_model_ignores_is_said_once(tmp_path, argon_model):
+    frames = [dimer(), Atoms("Ar", [[0, 0, np.nan]]), dimer(), dimer()]
+    for atoms in frames[1:]:
+        atoms.info["charge"] = -1
+    write(tmp_path / "in.traj", frames)
+    with pytest.warns(SimkitWarning, match=r"in.traj, frame 2 \(Ar2\) has charge -1, which this lennard") as said:
+        relax_file(argon_model, tmp_path / "in.traj", tmp_path / "out.xyz", path=False)
+    assert len(said) == 1
+    assert read(tmp_path / "out.xyz", 2).info["charge"] == -1
 
 
 def constrained():
