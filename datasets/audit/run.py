@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 from simkit.datasets.audit.duplicates import Duplicate, find_duplicates
 from simkit.datasets.audit.frames import FrameFacts, frame_facts, frame_findings
-from simkit.datasets.audit.report import LISTED, SEVERITIES, Finding, Report
+from simkit.datasets.audit.report import LISTED, SEVERITIES, AuditReport, Finding
 from simkit.datasets.audit.units import unit_findings
 from simkit.datasets.base import Dataset
 from simkit.datasets.combine import Subset
@@ -24,7 +24,7 @@ def audit(
     largest_force: float = 30.0,
     tolerance: float = 1e-3,
     progress: Progress | None = None,
-) -> Report:
+) -> AuditReport:
     """Look for what spoils a training run: damaged, duplicate, contradictory or extreme frames, wrong units and signs.
 
     Frames are read one at a time; a few hundred bytes of each are kept, and suspected duplicates are read again.
@@ -60,7 +60,7 @@ def audit(
         findings += _duplicates(sound, found)
         findings += unit_findings(readable, [fact.numbers for fact in sound], descriptors)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Report(len(dataset), tuple(findings), _summary(facts))
+    return AuditReport(len(dataset), tuple(findings), _summary(facts))
 
 
 def _duplicates(facts: list[FrameFacts], found: list[Duplicate]) -> list[Finding]:
