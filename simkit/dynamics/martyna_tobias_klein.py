@@ -201,7 +201,8 @@ def martyna_tobias_klein(
     exactly or, the chains, to the fourth order: the measure of the ensemble is preserved. The total energy and
     ``P₀ V``, the kinetic energy of the cell and the energies of both chains add up to a constant; the total energy less
     the heat is constant too. One evaluation of forces and virial per step. The ensemble is that of
-    :func:`~simkit.dynamics.cell_rescaling.cell_rescaling`, the relaxation oscillates: start near equilibrium.
+    :func:`~simkit.dynamics.cell_rescaling.cell_rescaling`, but the relaxation oscillates, and in small cold crystals
+    the modes of the cell exchange energy slowly: equilibrate with cell rescaling first.
 
     Args:
         force_field: with ``virial=True``.
