@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -253,6 +254,40 @@ class CountsCalls(Healthy):
 class Cancelling(Healthy):
     def energies(self, graph: Graph) -> Tensor:
         return (1e5 + super().energies(graph)) - 1e5
+
+
+class Conditional(Healthy):
+    """Charged systems are bound more strongly."""
+
+    conditions: ClassVar[tuple[Literal["charge", "spin"], ...]] = ("charge",)
+
+    def __init__(self, weight: float = 0.7, elements: Sequence[int] = (1, 6, 8)) -> None:
+        super().__init__(weight, elements)
+        self.capabilities = replace(self.capabilities, conditions=self.conditions)
+
+    def energies(self, graph: Graph) -> Tensor:
+        factor = 1 + 0.01 * self.charges(graph).square()
+        return super().energies(graph) * factor[graph.system.batch]
+
+    def charges(self, graph: Graph) -> Tensor:
+        charge = graph.system.charge
+        return graph.system.positions.new_zeros(graph.system.n_systems) if charge is None else charge
+
+
+class UndeclaredCharge(Conditional):
+    conditions = ()
+
+
+class UnusedSpin(Conditional):
+    conditions = ("charge", "spin")
+
+
+class SharedCharge(Conditional):
+    """The charge of one system changes the others of its batch."""
+
+    def charges(self, graph: Graph) -> Tensor:
+        charges = super().charges(graph)
+        return charges.sum().expand_as(charges)
 
 
 class ForgetsArgument(Healthy):

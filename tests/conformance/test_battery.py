@@ -12,6 +12,8 @@ from simkit.potential import Potential
 from tests.conformance import broken
 from tests.conformance.battery import Battery
 
+CHARGE, SPIN = ("charge", 0.0, -1.0), ("spin", 1.0, 3.0)
+
 CAUGHT: list[tuple[type[Potential], str, tuple]] = [
     (broken.Constant, "depends_on_geometry", ()),
     (broken.Anisotropic, "orthogonal_transformations", (False,)),
@@ -38,6 +40,9 @@ CAUGHT: list[tuple[type[Potential], str, tuple]] = [
     (broken.NeedsEdges, "graphs_without_edges", (0,)),
     (broken.UnsafeNorm, "symmetric_structures", ()),
     (broken.UnsortedElements, "capabilities", ()),
+    (broken.UndeclaredCharge, "conditions", CHARGE),
+    (broken.UnusedSpin, "conditions", SPIN),
+    (broken.SharedCharge, "conditions", CHARGE),
     (broken.MixedSystems, "batch_equals_single", ()),
     (broken.ChangesNumbers, "inputs_are_not_mutated", ()),
     (broken.CountsCalls, "inputs_are_not_mutated", ()),
@@ -76,6 +81,11 @@ def test_every_test_can_fail() -> None:
 
 def test_chiral_potential_passes_proper_rotations() -> None:
     Battery().test_orthogonal_transformations(broken.Chiral(), False)
+
+
+@pytest.mark.parametrize("condition", [CHARGE, SPIN])
+def test_declared_conditions_pass(condition: tuple[str, float, float]) -> None:
+    Battery().test_conditions(broken.Conditional(), *condition)
 
 
 def test_exceptions_must_name_tests() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -33,6 +33,22 @@ class Transformations(Conformance):
         assert 0 < capabilities.cutoff <= capabilities.interaction_range
         assert list(capabilities.elements) == sorted(set(capabilities.elements))
         assert model.dtype == torch.float64
+
+    @pytest.mark.parametrize(("condition", "plain", "other"), [("charge", 0.0, -1.0), ("spin", 1.0, 3.0)])
+    def test_conditions(self, model: Potential, condition: str, plain: float, other: float) -> None:
+        """Charge and spin of a system change its results, and no other's, if they are declared and only then."""
+        system = replace(self.batch(model), charge=torch.zeros(3), spin=torch.ones(3))
+        expected = results(model, system)
+        for index in range(system.n_systems):
+            values = torch.full((3,), plain)
+            values[index] = other
+            found = results(model, replace(system, **{condition: values}))
+            changed = ~torch.isclose(found.energy, expected.energy, rtol=self.tolerance, atol=0)
+            if condition in model.capabilities.conditions:
+                assert changed.nonzero().flatten().tolist() == [index]
+            else:
+                for name in wanted(model):
+                    self.equal(getattr(found, name), getattr(expected, name))
 
     def test_batch_equals_single(self, model: Potential) -> None:
         isolated = systems.make_system(torch.zeros(1, 3), self.chosen(model))
