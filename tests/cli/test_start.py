@@ -40,9 +40,9 @@ def test_unknown_commands_and_options_are_usage_errors(simkit):
     result = simkit("run", "x.yaml", "--dry-rum")
     assert result.exit_code == 2
     assert "--dry-run" in result.stderr
-    result = simkit("md", "model", "atoms", "--ensemble", "npt")
+    result = simkit("md", "model", "atoms", "--ensemble", "nvt")
     assert result.exit_code == 2
-    assert "'--ensemble': 'npt' is not one of 'nve'" in result.stderr
+    assert "'--ensemble': 'nvt' is not one of 'nve'" in result.stderr
 
 
 def test_version(simkit):
