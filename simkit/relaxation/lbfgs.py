@@ -86,7 +86,7 @@ class LbfgsState(OptimiserState):
 
 @dataclass(frozen=True)
 class Lbfgs(Optimiser[LbfgsState]):
-    """Limited-memory BFGS without line search, as ASE has it.
+    """Limited-memory BFGS without line search, with the steps of ASE's.
 
     The step ``-H ∇E`` follows from the two-loop recursion over the last ``memory`` changes, starting from
     ``H₀ = 1 / stiffness``; it is shortened so that no atom moves farther than ``max_step``, then multiplied by
@@ -97,14 +97,18 @@ class Lbfgs(Optimiser[LbfgsState]):
         stiffness: first guess of the curvature, in eV/Å².
         max_step: longest move of an atom in a step, in Å.
         damping: factor of each step.
+        cautious: leave out changes along which the energy is concave, ``y·s <= 0``. They would turn later steps uphill.
+            ASE takes them all; elsewhere the steps are the same.
 
-    Reference: D. C. Liu, J. Nocedal, Math. Program. 45, 503 (1989), doi:10.1007/BF01589116.
+    Reference: D. C. Liu, J. Nocedal, Math. Program. 45, 503 (1989), doi:10.1007/BF01589116; cautious updates: D.-H. Li,
+    M. Fukushima, SIAM J. Optim. 11, 1054 (2001), doi:10.1137/S1052623499354242.
     """
 
     memory: int = 100
     stiffness: float = 70.0
     max_step: float = 0.2
     damping: float = 1.0
+    cautious: bool = True
 
     name: ClassVar[str] = "LBFGS"
     citation: ClassVar[str] = "D. C. Liu, J. Nocedal, Math. Program. 45, 503 (1989), doi:10.1007/BF01589116"
@@ -127,7 +131,8 @@ class Lbfgs(Optimiser[LbfgsState]):
         s = torch.where(known, x - state.x, 0)
         y = torch.where(known, state.forces - forces, 0)
         product = rows.dot(y, s)
-        rho = torch.where(product == 0, 0, 1 / product)
+        used = product > 0 if self.cautious else product != 0
+        rho = torch.where(used, 1 / product, 0)
         last = slice(-self.memory, None)
         memory = LbfgsState(
             begun=torch.ones_like(state.begun),

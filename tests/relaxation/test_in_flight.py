@@ -143,3 +143,14 @@ def test_a_potential_without_virial_relaxes_atoms_only(systems):
     assert relax(direct, systems[0])[0].virial is None
     with pytest.raises(SimkitError, match="has no stress: relax without the cell"):
         relax(direct, systems[0], cell=CellFilter())
+
+
+def test_cautious_steps_go_downhill_where_the_energy_is_concave(argon):
+    """Beyond 1.245 σ the pair potential is concave, and all changes together would push the atoms apart."""
+    dimer = System.from_ase(Atoms("Ar2", [[0, 0, 0], [0, 0, 4.4]]))
+    distances = []
+    for cautious in (True, False):
+        (outcome,) = relax(argon, dimer, optimiser=Lbfgs(cautious=cautious, stiffness=1.0), fmax=1e-4)
+        distances.append(float(outcome.system.positions.diff(dim=0).norm()))
+    assert distances[0] == pytest.approx(2 ** (1 / 6) * 3.4, abs=1e-2)
+    assert distances[1] > 4.4
