@@ -41,6 +41,14 @@ def float64_and_seed() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, and all compiled tests, in one process: they share what is costly to make."""
+    for item in items:
+        compiled = item.get_closest_marker("compiled") is not None
+        item.add_marker(pytest.mark.xdist_group("compiled" if compiled else item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Take the result of a ``compiled`` test from the child process."""
     if not SHAPE_CHECKS or pyfuncitem.get_closest_marker("compiled") is None:
@@ -61,10 +69,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def _run_without_shape_checks(session: pytest.Session) -> dict[str, ElementTree.Element]:
-    nodes = [item.nodeid for item in session.items if item.get_closest_marker("compiled")]
+    nodes = [_ungrouped(item.nodeid) for item in session.items if item.get_closest_marker("compiled")]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={report}", *nodes]
+        command = ["-q", "-p", "no:cacheprovider", "--numprocesses=0", f"--junitxml={report}", *nodes]
         child = subprocess.run(
             [sys.executable, "-P", "-m", "pytest", *command],
             cwd=session.config.rootpath,
@@ -79,5 +87,10 @@ def _run_without_shape_checks(session: pytest.Session) -> dict[str, ElementTree.
 
 
 def _dotted(nodeid: str) -> str:
-    path, _, rest = nodeid.partition("::")
+    path, _, rest = _ungrouped(nodeid).partition("::")
     return f"{path.removesuffix('.py').replace('/', '.')}.{rest.replace('::', '.')}"
+
+
+def _ungrouped(nodeid: str) -> str:
+    """The name without the group that pytest-xdist appends in its processes."""
+    return nodeid.rpartition("@")[0] if "PYTEST_XDIST_WORKER" in os.environ else nodeid

@@ -58,7 +58,7 @@ def small_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("small_model")
 def test_readme() -> None:
     ase.io.write("start.xyz", molecule("CH3CH2OH"))
-    names = run_page("README.md", 2, {"run(10_000)": "run(2)"})
+    names = run_page("README.md", 3, {"run(10_000)": "run(2)"})
     prediction = names["prediction"]
     assert prediction.energy.shape == (2,)  # type: ignore[attr-defined]
     assert prediction.forces.shape == (15, 3)  # type: ignore[attr-defined]
@@ -136,7 +136,7 @@ def test_potentials() -> None:
     text = (ROOT / "docs" / "potentials.md").read_text(encoding="utf-8")
     own = re.search(r"^```python\nclass TestMyPotential.*?^```$", text, flags=re.MULTILINE | re.DOTALL)
     assert own is not None
-    names = run_page("docs/potentials.md", 1, {own.group(): ""})
+    names = run_page("docs/potentials.md", 2, {own.group(): ""})
     assert names["prediction"].energy.shape == (2,)  # type: ignore[attr-defined]
 
 
@@ -168,7 +168,7 @@ def test_dynamics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("h5py")
     monkeypatch.chdir(tmp_path)
     save_model("model.simkit", StillingerWeber.silicon())
-    names = run_page("docs/dynamics.md", 6, {"result = integrate": "final = state\nresult = integrate"})
+    names = run_page("docs/dynamics.md", 8, {"result = integrate": "final = state\nresult = integrate"})
     script = names["atoms"].positions  # type: ignore[attr-defined]
     np.testing.assert_allclose(names["final"].system.positions, script, atol=1e-9)  # type: ignore[attr-defined]
     text = (ROOT / "docs" / "dynamics.md").read_text(encoding="utf-8")
