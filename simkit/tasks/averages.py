@@ -82,7 +82,8 @@ def _of_system(
     if system is None and len(there) <= 1:
         return values
     if system not in there:
+        choice = ", ".join(map(str, there[:20])) or "none"
         raise DataError(
-            f"{source}: expected system to be one of {', '.join(map(str, there[:20])) or 'none'}, found {system}"
+            f"{source}: systems are averaged one at a time: expected system to be one of {choice}, found {system}"
         )
     return {name: column[owners == system] for name, column in values.items()}
