@@ -92,5 +92,5 @@ def _dotted(nodeid: str) -> str:
 
 
 def _ungrouped(nodeid: str) -> str:
-    """The name without the group that pytest-xdist appends in its processes."""
-    return nodeid.rpartition("@")[0] if "PYTEST_XDIST_WORKER" in os.environ else nodeid
+    """The name without the group that pytest-xdist may append in its processes."""
+    return nodeid.removesuffix("@compiled")
