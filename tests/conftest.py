@@ -2,8 +2,8 @@
 
 The tensors of tests are tiny, so one thread is fastest; child processes inherit the setting.
 
-The import hook that checks shapes cannot be traced by ``torch.compile``. Tests marked ``compiled`` therefore run in one
-child process without it, and report their results here.
+The import hook that checks shapes cannot be traced by ``torch.compile``. Tests marked ``compiled`` therefore run in a
+child process for each file without it, and report their results here.
 """
 
 import os
@@ -28,7 +28,7 @@ if SHAPE_CHECKS:
 import torch  # noqa: E402
 
 torch.set_default_dtype(torch.float64)
-compiled_results = pytest.StashKey[dict[str, ElementTree.Element]]()
+compiled_results = pytest.StashKey[dict[Path, dict[str, ElementTree.Element]]]()
 
 
 @pytest.fixture(autouse=True)
@@ -41,22 +41,14 @@ def float64_and_seed() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, and all compiled tests, in one process: they share what is costly to make."""
-    for item in items:
-        compiled = item.get_closest_marker("compiled") is not None
-        item.add_marker(pytest.mark.xdist_group("compiled" if compiled else item.nodeid.partition("::")[0]))
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Take the result of a ``compiled`` test from the child process."""
     if not SHAPE_CHECKS or pyfuncitem.get_closest_marker("compiled") is None:
         return None
-    stash = pyfuncitem.session.stash
-    if compiled_results not in stash:
-        stash[compiled_results] = _run_without_shape_checks(pyfuncitem.session)
-    case = stash[compiled_results].get(_dotted(pyfuncitem.nodeid))
+    results = pyfuncitem.session.stash.setdefault(compiled_results, {})
+    if pyfuncitem.path not in results:
+        results[pyfuncitem.path] = _run_without_shape_checks(pyfuncitem.session, pyfuncitem.path)
+    case = results[pyfuncitem.path].get(_dotted(pyfuncitem.nodeid))
     if case is None:
         pytest.fail("the child process did not run this test", pytrace=False)
     for outcome in case:
@@ -68,8 +60,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-def _run_without_shape_checks(session: pytest.Session) -> dict[str, ElementTree.Element]:
-    nodes = [_ungrouped(item.nodeid) for item in session.items if item.get_closest_marker("compiled")]
+def _run_without_shape_checks(session: pytest.Session, path: Path) -> dict[str, ElementTree.Element]:
+    nodes = [item.nodeid for item in session.items if item.path == path and item.get_closest_marker("compiled")]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = ["-q", "-p", "no:cacheprovider", "--numprocesses=0", f"--junitxml={report}", *nodes]
@@ -87,10 +79,5 @@ def _run_without_shape_checks(session: pytest.Session) -> dict[str, ElementTree.
 
 
 def _dotted(nodeid: str) -> str:
-    path, _, rest = _ungrouped(nodeid).partition("::")
+    path, _, rest = nodeid.partition("::")
     return f"{path.removesuffix('.py').replace('/', '.')}.{rest.replace('::', '.')}"
-
-
-def _ungrouped(nodeid: str) -> str:
-    """The name without the group that pytest-xdist may append in its processes."""
-    return nodeid.removesuffix("@compiled")
