@@ -17,7 +17,9 @@ UNIT_WORDS = {
     "ev_per_ang3": "eV/Å³",
     "ev_per_ang": "eV/Å",
     "ev": "eV",
+    "ang3": "Å³",
     "ang": "Å",
+    "gpa": "GPa",
     "fs": "fs",
     "k": "K",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from simkit.errors import SimkitError
 from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, Precision, Velocities
 
 SEVERAL = "Several systems: numbers with commas."
+
+SHOWN = 20
+"""Systems in the table at the end."""
 
 
 def md(
@@ -91,6 +94,7 @@ def md(
         progress=Terminal(),
     )
     print_facts("", {key: value for key, value in summary.items() if key not in ("remedy", "systems")})
+    _print_systems(summary.get("systems", []))
     print(f"run: {output}")
     problems = stopped_problems(summary)
     if problems:
@@ -98,6 +102,31 @@ def md(
             f" ({len(problems)} of {len(summary.get('systems', [0]))} systems stopped)" if "systems" in summary else ""
         )
         raise SimkitError(f"the dynamics stopped early. {problems[0]}{more}")
+
+
+def _print_systems(systems: list[dict[str, Any]]) -> None:
+    """A line for each of several systems."""
+    from simkit.commands.tables import print_table
+
+    headings = {
+        "formula": "formula",
+        "status": "status",
+        "steps": "steps",
+        "mean_temperature_k": "mean T (K)",
+        "mean_pressure_gpa": "mean P (GPa)",
+        "mean_volume_ang3": "mean V (Å³)",
+        "energy_drift_mev_per_atom_per_ps": "drift (meV/atom/ps)",
+    }
+    shown = {key: heading for key, heading in headings.items() if any(key in one for one in systems)}
+    rows = [(str(index), *(_cell(one.get(key, "")) for key in shown)) for index, one in enumerate(systems[:SHOWN])]
+    if rows:
+        print_table("", ("system", *shown.values()), rows, numbers=list(shown.values())[2:])
+    if len(systems) > SHOWN:
+        print(f"and {len(systems) - SHOWN} more systems in md.json")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(option: str, text: str) -> float | tuple[float, ...]:

@@ -59,8 +59,11 @@ def relax(
     print(f"relaxed: {output}")
     if summary["converged"] < summary["frames"]:
         missing = summary["frames"] - summary["converged"]
-        remedy = next(result["remedy"] for result in summary["results"] if "remedy" in result)
-        raise SimkitError(f"{missing} of {summary['frames']} structures did not converge: {remedy}")
+        first = next(result for result in summary["results"] if "remedy" in result)
+        raise SimkitError(
+            f"{missing} of {summary['frames']} structures did not converge, "
+            f"{'the first ' if missing > 1 else ''}{first['frame']}: {first['remedy']}"
+        )
 
 
 def _print_results(results: list[dict[str, Any]]) -> None:

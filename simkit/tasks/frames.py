@@ -90,7 +90,7 @@ def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
     if Path(path).suffix in HDF5 and Path(path).is_file():
         frames = open_dataset(path)
         if not -len(frames) <= index < len(frames):
-            raise DataError(f"{path}: expected a frame {index}, found {len(frames)} frames")
+            raise _no_frame(path, index, len(frames))
         return atoms_from_frame(frames[index % len(frames)])
     count = 0
     last: deque[Atoms] = deque(maxlen=max(-index, 1))
@@ -100,8 +100,12 @@ def read_frame(path: str | os.PathLike[str], index: int = -1) -> Atoms:
         if count == index + 1:
             return frame
     if not -count <= index < 0:
-        raise DataError(f"{path}: expected a frame {index}, found {count} frames")
+        raise _no_frame(path, index, count)
     return last[0]
+
+
+def _no_frame(path: str | os.PathLike[str], index: int, count: int) -> DataError:
+    return DataError(f"{path}: expected a frame from 0 to {count - 1}, or from -{count} to -1; found {index}")
 
 
 def frame_name(path: str | os.PathLike[str], index: int, atoms: Atoms) -> str:
@@ -143,6 +147,16 @@ def require_extxyz(path: str | os.PathLike[str]) -> Path:
     if target.suffix not in EXTXYZ:
         raise DataError(f"expected an output file that ends in .xyz or .extxyz, found {target.name}")
     return target
+
+
+def require_other_file(source: str | os.PathLike[str], target: Path) -> None:
+    """Check that a task does not overwrite what it reads.
+
+    Raises:
+        DataError: both paths are the same file.
+    """
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise DataError(f"expected an output file other than the input, found {target} for both: give another name")
 
 
 def attach(atoms: Atoms, **results: Any) -> Atoms:

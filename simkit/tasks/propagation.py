@@ -12,6 +12,7 @@ from ase import Atoms, units
 
 from simkit.ase_border import ase_stress
 from simkit.dynamics import LogFile, MDState, TrajectoryFile, live_note, start, usual_guards
+from simkit.dynamics.deformation import require_bulk
 from simkit.dynamics.force_field import Forces
 from simkit.errors import SimkitError
 from simkit.files import atomic_path, write_json
@@ -57,7 +58,10 @@ def propagate(
     settings.require_sense()
     _require_lists(settings, len(frames))
     generator = torch.Generator(device).manual_seed(settings.seed)
-    state = forces(_start(frames, settings, device, generator))
+    state = _start(frames, settings, device, generator)
+    if settings.constant_pressure:
+        require_bulk(state)
+    state = forces(state)
     identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
     steps = torch.tensor(numbers(settings.timestep), dtype=torch.float64, device=device).expand(len(frames))
     saved = settings.save_every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ from simkit.progress import Progress, Silent, Task
 from simkit.relaxation import Budget, CellFilter, Fire, InFlight, Lbfgs, Optimiser, Status
 from simkit.relaxation.in_flight import require_sense
 from simkit.relaxation.relax import note
-from simkit.tasks.frames import require_extxyz, write_frames
+from simkit.tasks.frames import require_extxyz, require_other_file, write_frames
 from simkit.tasks.models import open_model
 from simkit.tasks.relax_frames import Structures
 from simkit.tasks.relax_journal import Journal
@@ -82,9 +83,12 @@ def relax_file(
     """
     if optimiser not in OPTIMISERS:
         raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
+    if not math.isfinite(pressure):
+        raise SimkitError(f"expected a finite pressure in GPa, found {pressure}")
     if pressure and not relax_cell:
         raise SimkitError(f"a pressure ({pressure:g} GPa) needs a cell that may change: relax it too, with relax_cell")
     out = require_extxyz(target)
+    require_other_file(source, out)
     identity = {
         "model": file_hash(model), "source": file_hash(source), "fmax": fmax, "max_steps": max_steps,
         "optimiser": optimiser, "relax_cell": relax_cell, "pressure": pressure, "path": path, "frame": frame,

@@ -83,7 +83,8 @@ class Dynamics:
         """Check the numbers.
 
         Raises:
-            SimkitError: one is not positive and finite, or the temperature is above its limit.
+            SimkitError: one is not positive and finite, the temperature is above its limit, a pressure is given where
+                the cell is constant, or two settings have different numbers of numbers.
         """
         positive = (
             "timestep", "steps", "save_every", "log_every", "checkpoint_every", "friction", "time_constant",
@@ -99,6 +100,10 @@ class Dynamics:
                 f"expected a time step of at most {MAX_TIMESTEP:g} fs, found {longest:g} fs: the fastest "
                 "vibrations take about 10 fs with hydrogen and 100 fs with heavy atoms, and want 20 steps each"
             )
+        if not self.max_temperature > 0:
+            raise SimkitError(f"expected a positive max_temperature in K, found {self.max_temperature}")
+        self._require_pressure()
+        self._require_equal_lengths()
         for value in numbers(self.temperature):
             if not value >= 0 or (self.ensemble not in ("nve", "langevin") and value == 0):
                 raise SimkitError(f"expected a positive temperature in K, found {value}")
@@ -108,21 +113,30 @@ class Dynamics:
                     f"exploded; found {value:g} K: lower the one or raise the other"
                 )
 
-    @property
-    def copies(self) -> int:
-        """Number of systems that the settings are given for: 1 if no setting has several numbers.
+    def _require_pressure(self) -> None:
+        for value in numbers(self.pressure):
+            if not math.isfinite(value):
+                raise SimkitError(f"expected a finite pressure in GPa, found {value}")
+            if value and not self.constant_pressure:
+                raise SimkitError(
+                    f"a pressure ({value:g} GPa) needs a cell that may change, and {self.ensemble} keeps it: choose "
+                    "the ensemble npt, npt_flexible, mtk or mtk_flexible, or leave the pressure out"
+                )
 
-        Raises:
-            SimkitError: two settings have different numbers of numbers.
-        """
-        lengths = {
-            field.name: len(value) for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)
-        }
-        found = {length for length in lengths.values() if length > 1}
-        if len(found) > 1:
+    def _require_equal_lengths(self) -> None:
+        lengths = self._lengths()
+        if len({length for length in lengths.values() if length > 1}) > 1:
             listed = ", ".join(f"{name}: {length}" for name, length in lengths.items())
             raise SimkitError(f"expected as many numbers in each setting that has several, found {listed}")
-        return found.pop() if found else 1
+
+    def _lengths(self) -> dict[str, int]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: len(value) for name, value in values.items() if isinstance(value, tuple)}
+
+    @property
+    def copies(self) -> int:
+        """Number of systems that the settings are given for: 1 if no setting has several numbers."""
+        return max(self._lengths().values(), default=1)
 
 
 def numbers(value: Numbers) -> tuple[float, ...]:

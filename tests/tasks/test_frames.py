@@ -21,7 +21,7 @@ def test_one_frame(trajectory, index):
 
 @pytest.mark.parametrize("index", [5, -6])
 def test_a_frame_that_is_not_there(trajectory, index):
-    with pytest.raises(DataError, match=f"expected a frame {index}, found 5 frames"):
+    with pytest.raises(DataError, match=f"expected a frame from 0 to 4, or from -5 to -1; found {index}"):
         read_frame(trajectory, index)
 
 

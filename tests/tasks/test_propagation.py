@@ -184,12 +184,22 @@ def test_a_start_beyond_the_limits_is_refused(tmp_path: Path) -> None:
         ({"friction": float("inf")}, "positive friction, found inf"),
         ({"friction": (0.1, 0.2)}, "one number for all of the 1 systems"),
         ({"friction": (0.1, 0.2), "timestep": (1.0, 1.0, 2.0)}, "timestep: 3, friction: 2"),
+        ({"ensemble": "npt", "pressure": float("nan")}, "finite pressure in GPa, found nan"),
+        ({"ensemble": "bussi", "pressure": 2.0}, r"a pressure \(2 GPa\) needs a cell that may change"),
+        ({"max_temperature": float("nan")}, "positive max_temperature in K, found nan"),
         ({"velocities": "keep"}, r"found none in frames \[0\]"),
     ],
 )
 def test_settings_without_sense_are_refused(tmp_path: Path, settings: Any, message: str) -> None:
     with pytest.raises(SimkitError, match=message):
         run(tmp_path, **settings)
+
+
+def test_constant_pressure_of_a_molecule_leaves_no_files(tmp_path: Path) -> None:
+    folder = tmp_path / "md"
+    with pytest.raises(SimkitError, match="periodic along all three axes"):
+        run(folder, molecule("H2O"), ensemble="npt")
+    assert not folder.exists()
 
 
 def test_many_systems_with_their_own_settings(

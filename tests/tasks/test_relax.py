@@ -91,12 +91,20 @@ def test_a_pressure_without_a_cell_to_relax_is_refused(tmp_path, argon_model, cr
         relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", pressure=0.5)
 
 
-@pytest.mark.parametrize("wrong", [{"fmax": 0.0}, {"max_steps": 0}])
+@pytest.mark.parametrize("wrong", [{"fmax": 0.0}, {"max_steps": 0}, {"relax_cell": True, "pressure": float("nan")}])
 def test_nonsense_leaves_no_files(tmp_path, argon_model, wrong):
     write(tmp_path / "in.xyz", dimer())
     with pytest.raises(SimkitError, match="expected"):
         relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "out.xyz", **wrong)
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_the_input_is_not_overwritten(tmp_path, argon_model):
+    write(tmp_path / "in.xyz", dimer())
+    before = (tmp_path / "in.xyz").read_bytes()
+    with pytest.raises(SimkitError, match="an output file other than the input"):
+        relax_file(argon_model, tmp_path / "in.xyz", tmp_path / "." / "in.xyz")
+    assert (tmp_path / "in.xyz").read_bytes() == before
 
 
 def test_a_model_in_single_precision_is_stepped_in_double(tmp_path, argon_model):

@@ -150,6 +150,22 @@ def test_json_schema_of_machines():
             "name: a\nsteps: {f: {kind: train, data: x, reference_energies: {H: .nan}}}\n",
             r"reference_energies.H: expected a finite number, found nan",
         ),
+        (
+            "name: a\nsteps: {f: {kind: md, model: m, structure: s, timestep: 50}}\n",
+            r"line 2: steps.f: expected a time step of at most 20 fs, found 50 fs",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: md, model: m, structure: s, pressure: [0, 1]}}\n",
+            r"a pressure \(1 GPa\) needs a cell that may change, and langevin keeps it",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: md, model: m, structure: s, friction: [1, 2], temperature: [1, 2, 3]}}\n",
+            r"as many numbers in each setting that has several, found temperature: 3, friction: 2",
+        ),
+        (
+            "name: a\nsteps: {f: {kind: relax, model: m, structures: s, pressure: 1}}\n",
+            r"a pressure needs a cell that may change: set relax_cell: true",
+        ),
     ],
 )
 def test_values_out_of_bounds(write, text, message):

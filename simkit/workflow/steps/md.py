@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from simkit.errors import SimkitError
 from simkit.settings import Settings
@@ -81,6 +82,15 @@ class MolecularDynamics(Step):
     dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
     check: Check | None = Field(None, description="Compare with a reference method along the way.")
+
+    @model_validator(mode="after")
+    def _sense(self) -> MolecularDynamics:
+        names = {field.name for field in fields(Dynamics)} & type(self).model_fields.keys()
+        try:
+            Dynamics(**self.model_dump(include=names)).require_sense()
+        except SimkitError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     def run(self, context: Context) -> dict[str, Any]:
         """Run dynamics, or go on with it, then compare.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from simkit.tasks.settings import PRECISION, OptimiserName, Precision, Relaxation
 from simkit.workflow.step import Context, Input, Step
@@ -39,6 +39,12 @@ class Relax(Step):
     frame: int | None = Field(None, description="Relax only this frame of the file, from 0; -1 is the last.")
     dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
+
+    @model_validator(mode="after")
+    def _cell_under_pressure(self) -> Relax:
+        if self.pressure and not self.relax_cell:
+            raise ValueError("a pressure needs a cell that may change: set relax_cell: true, or leave the pressure out")
+        return self
 
     @property
     def produces(self) -> tuple[str, ...]:  # type: ignore[override]
