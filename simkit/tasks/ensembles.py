@@ -47,6 +47,7 @@ def make_flow(settings: Dynamics, forces: Forces, generator: torch.Generator) ->
             time_constant=values("time_constant"),
             cell_time_constant=values("pressure_time_constant"),
             shape=flexible,
+            generator=generator,
         )
     thermostat = StochasticRescaling(
         setting(temperature, "temperature in K", above=0),
