@@ -35,7 +35,8 @@ def _rdf(summary: Mapping[str, Any]) -> Rows:
 def _diffusion(summary: Mapping[str, Any]) -> Rows:
     rows: Rows = []
     for symbol, one in summary["elements"].items():
-        rows.append([f"diffusion coefficient of {symbol}", one["d_m2_per_s"], one["d_error_m2_per_s"], "m²/s"])
+        doubt = "" if one["diffusive"] else ", without meaning: the displacement does not grow in proportion to time"
+        rows.append([f"diffusion coefficient of {symbol}{doubt}", one["d_m2_per_s"], one["d_error_m2_per_s"], "m²/s"])
         if "d_infinite_m2_per_s" in one:
             rows.append([f"the same in an infinite box ({symbol})", one["d_infinite_m2_per_s"], None, "m²/s"])
         rows.append([f"exponent of the displacement in time ({symbol}; 1 for diffusion)", one["exponent"], None, ""])

@@ -26,7 +26,7 @@ def equation_of_state(table: Table, summary: Mapping[str, Any]) -> Figure:
     fine = np.linspace(volumes.min(), volumes.max(), 200)
     curve = FORMS[summary["equation"]](fine, low, volume, modulus * GPA, derivative)
     with canvas(WIDE) as (figure, axes):
-        axes.plot(fine, 1e3 * (curve - low), color=BLUE, label=summary["equation"])
+        axes.plot(fine, 1e3 * (curve - low), color=BLUE, label=summary["equation"].title())
         axes.plot(volumes, 1e3 * (energies - low), "o", color=VERMILLION, markersize=4, label="model")
         axes.axvline(summary["v0_ang3_per_atom"], color=GREY, linewidth=0.8, linestyle=":")
         axes.set_xlabel("volume (Å³/atom)")
@@ -35,6 +35,9 @@ def equation_of_state(table: Table, summary: Mapping[str, Any]) -> Figure:
             title=f"B₀ = {summary['bulk_modulus_gpa']:.4g} GPa, B₀' = {summary['bulk_modulus_derivative']:.3g}\n"
             f"V₀ = {summary['v0_ang3_per_atom']:.5g} Å³/atom",
             loc="upper center",
+            frameon=True,
+            framealpha=1,
+            edgecolor="none",
         )
         svg = as_svg(figure)
     words = f"bulk modulus {digits(summary['bulk_modulus_gpa'])} GPa at {digits(summary['v0_ang3_per_atom'])} Å³/atom"

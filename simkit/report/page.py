@@ -24,6 +24,9 @@ class Number:
     label: str
 
 
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
 def digits(value: Cell, significant: int = 3) -> str:
     """A number with a few significant digits; texts stay, and what is unknown is a dash."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -37,7 +40,7 @@ def digits(value: Cell, significant: int = 3) -> str:
     size = math.floor(math.log10(abs(value)))
     if not -4 <= size < 6:
         mantissa, exponent = f"{value:.{significant - 1}e}".split("e")
-        return f"{mantissa}·10^{int(exponent)}".replace("-", "−")
+        return f"{mantissa}·10".replace("-", "−") + str(int(exponent)).translate(SUPERSCRIPTS)
     return f"{value:.{max(significant - 1 - size, 0)}f}".replace("-", "−")
 
 

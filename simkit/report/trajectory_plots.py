@@ -45,7 +45,8 @@ def mean_squared_displacement(table: Table, summary: Mapping[str, Any]) -> Figur
         for colour, (symbol, found) in zip(PALETTE * 20, summary["elements"].items(), strict=False):
             values = table[f"msd_ang2_{symbol}"]
             _band(axes, time, values, table[f"msd_error_ang2_{symbol}"], colour)
-            axes.plot(time, values, color=colour, label=f"{symbol}: D = {_coefficient(found)}")
+            label = f"D = {_coefficient(found)}" if found["diffusive"] else _not_diffusive(found)
+            axes.plot(time, values, color=colour, label=f"{symbol}: {label}")
             window = (table["time_fs"] >= found["fit_from_fs"]) & (table["time_fs"] <= found["fit_to_fs"])
             line = 6 * found["d_m2_per_s"] * 1e8 * (time - time[window].mean()) + values[window].mean()  # m²/s to Å²/ps
             axes.plot(time[window], line[window], color="black", linewidth=1, linestyle="--")
@@ -56,8 +57,15 @@ def mean_squared_displacement(table: Table, summary: Mapping[str, Any]) -> Figur
         axes.set_ylim(min(low, 0), high + 0.1 * len(summary["elements"]) * (high - low))
         axes.legend(loc="upper left")
         svg = as_svg(figure)
-    words = "; ".join(f"{symbol} {_coefficient(found)}" for symbol, found in summary["elements"].items())
+    words = "; ".join(
+        f"{symbol} {_coefficient(found) if found['diffusive'] else _not_diffusive(found)}"
+        for symbol, found in summary["elements"].items()
+    )
     return Figure(svg, f"Mean squared displacement over time: {words}.", "Dashed: the lines that give D.")
+
+
+def _not_diffusive(found: Mapping[str, Any]) -> str:
+    return f"no diffusion, exponent {digits(found['exponent'])}"
 
 
 def _coefficient(found: Mapping[str, Any]) -> str:

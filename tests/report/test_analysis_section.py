@@ -51,7 +51,7 @@ SETTINGS = {
 }
 WORDS = {
     "rdf": "highest peak of Ar-Ar",
-    "diffusion": "diffusion coefficient of Ar",
+    "diffusion": "diffusion coefficient of Ar, without meaning",
     "spectrum": "1/cm",
     "averages": "energy_ev",
     "equation_of_state": "bulk modulus",

@@ -117,7 +117,7 @@ def test_pictures_do_not_depend_on_where_a_molecule_is():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (None, "–"), (float("nan"), "–"), (12.345, "12.3"), (0.00123456, "0.00123"), (1234.5, "1234"),
-     (-2.5e-7, "−2.50·10^−7"), (17736, "17\u202f736"), ("text", "text")],
+     (-2.5e-7, "−2.50·10⁻⁷"), (17736, "17\u202f736"), ("text", "text")],
 )  # fmt: skip
 def test_numbers_have_three_digits(value, text):
     assert page.digits(value) == text
