@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from simkit.errors import DataError
 from simkit.files import write_text
 
 
@@ -28,9 +29,16 @@ def write_table(path: str | os.PathLike[str], columns: Mapping[str, ndarray]) ->
 
 
 def read_table(path: str | os.PathLike[str]) -> dict[str, Float[ndarray, " rows"]]:
-    """Columns of a CSV file of numbers, by name; empty cells are NaN."""
+    """Columns of a CSV file of numbers, by name; empty cells are NaN.
+
+    Raises:
+        DataError: a cell that is no number.
+    """
     with Path(path).open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
         names = reader.fieldnames or []
-    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except ValueError as error:
+        raise DataError(f"{path}: expected a CSV file of numbers below a line of names: {error}") from error

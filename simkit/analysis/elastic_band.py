@@ -25,6 +25,9 @@ from simkit.system import System
 Interpolation = Literal["idpp", "linear"]
 OUTPUTS = ("energy", "forces")
 
+SAME = 0.01
+"""Distance in Å; ends of a path with no atom that moves as far are the same minimum."""
+
 
 class BatchedNEB(NEB):
     """ASE's NEB that evaluates all images in one call of the potential; any of ASE's optimisers drives it.
@@ -120,7 +123,7 @@ def interpolated(first: Atoms, last: Atoms, images: int, method: Interpolation =
         method: ``linear``, or ``idpp``, which keeps atoms from passing through one another.
 
     Raises:
-        InvalidSystemError: different atoms or cells.
+        InvalidSystemError: different atoms or cells, or twice the same positions.
     """
     if first.numbers.tolist() != last.numbers.tolist():
         raise InvalidSystemError(
@@ -128,6 +131,12 @@ def interpolated(first: Atoms, last: Atoms, images: int, method: Interpolation =
         )
     if not (np.allclose(first.cell.array, last.cell.array, atol=1e-8) and (first.pbc == last.pbc).all()):
         raise InvalidSystemError("expected the same cell at both ends: relax atoms only, in one cell")
+    moves = find_mic(last.positions - first.positions, first.cell, first.pbc)[1]
+    if moves.max() < SAME:
+        raise InvalidSystemError(
+            f"expected two different ends, found the same within {moves.max():.1g} Å: choose other structures, or, if "
+            "they have relaxed into the same minimum, ends that are deeper in their own"
+        )
     band = [first.copy() for _ in range(images + 1)] + [last.copy()]
     neb = NEB(band, method="improvedtangent")
     periodic = bool(first.pbc.any())

@@ -167,7 +167,8 @@ def _declared_spacing(frames: Sequence[Frame], source: str) -> float:
     key = next((key for key in TIME_KEYS if key in frames[0].info), None)
     if key is None or any(key not in frame.info for frame in frames):
         raise DataError(
-            f"{source}: expected the time of each frame in info['time_fs'], found none; give the time between frames"
+            f"{source}: expected the time of each frame in info['time_fs'], found none; give the time between frames "
+            "as spacing, in fs"
         )
     return _spacing(np.array([float(frame.info[key]) for frame in frames]), source)
 

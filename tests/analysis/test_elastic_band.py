@@ -86,6 +86,10 @@ def test_ends_that_do_not_match_are_refused(potential, ends):
     other.cell *= 1.01
     with pytest.raises(InvalidSystemError, match="the same cell"):
         interpolated(first, other, 3)
+    other = first.copy()
+    other.positions += 0.003
+    with pytest.raises(InvalidSystemError, match="expected two different ends, found the same within"):
+        interpolated(first, other, 3)
     with pytest.raises(InvalidSystemError, match="at least one image"):
         reaction_path(potential, [first, last])
     with pytest.raises(SimkitError, match="as they are"):

@@ -114,7 +114,7 @@ def test_frames_that_are_left_out(tmp_path, walk):
         del frame.info["time_fs"]
         frame.cell[2, 2] = 13
     write(tmp_path / "timeless.xyz", frames)
-    with pytest.raises(DataError, match="give the time between frames"):
+    with pytest.raises(DataError, match="give the time between frames as spacing, in fs"):
         spectrum_files([tmp_path / "timeless.xyz"], tmp_path)
     options = {"viscosity": 1.0, "temperature": 300.0, "spacing": 1.0}
     with pytest.raises(DataError, match="that of a cubic box"):
@@ -152,6 +152,9 @@ def test_averages_of_a_table(tmp_path):
         average_log(tmp_path / "both.csv", tmp_path)
     with pytest.raises(DataError, match="expected the columns energy, found step, pressure_gpa"):
         average_log(tmp_path / "log.csv", tmp_path, columns=["energy"])
+    (tmp_path / "frames.xyz").write_text('1\nProperties=species:S:1:pos:R:3 pbc="F F F"\nAr 0 0 0\n')
+    with pytest.raises(DataError, match=r"frames\.xyz: expected a CSV file of numbers below a line of names"):
+        average_log(tmp_path / "frames.xyz", tmp_path)
 
 
 def test_properties_of_a_crystal_of_the_wrong_size(tmp_path, argon_model):
