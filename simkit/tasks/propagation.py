@@ -56,6 +56,8 @@ def propagate(
             of bounds.
     """
     settings.require_sense()
+    if folder.exists() and not folder.is_dir():
+        raise SimkitError(f"expected a folder for the results, found the file {folder}: give another name")
     _require_lists(settings, len(frames))
     generator = torch.Generator(device).manual_seed(settings.seed)
     state = _start(frames, settings, device, generator)

@@ -195,6 +195,12 @@ def test_settings_without_sense_are_refused(tmp_path: Path, settings: Any, messa
         run(tmp_path, **settings)
 
 
+def test_results_go_into_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "md").write_text("mine")
+    with pytest.raises(SimkitError, match="expected a folder for the results, found the file"):
+        run(tmp_path / "md")
+
+
 def test_constant_pressure_of_a_molecule_leaves_no_files(tmp_path: Path) -> None:
     folder = tmp_path / "md"
     with pytest.raises(SimkitError, match="periodic along all three axes"):
