@@ -106,7 +106,12 @@ class TrajectoryDataset(Dataset):
         return np.repeat(np.diff(self.offsets), np.diff(self._starts))
 
     def frames_of(self, system: int) -> range:
-        """Indices of the frames of one system."""
+        """Indices of the frames of one system.
+
+        Raises:
+            DataError: no such system.
+        """
+        self._require_system(system)
         return range(int(self._starts[system]), int(self._starts[system + 1]))
 
     def array(self, name: str, system: int = 0) -> ndarray:
@@ -118,8 +123,9 @@ class TrajectoryDataset(Dataset):
             system: its index.
 
         Raises:
-            DataError: the file does not hold it.
+            DataError: the file does not hold it, or no such system.
         """
+        self._require_system(system)
         file = self._file.get()
         if name not in (*PER_SYSTEM, *PER_ATOM) or name not in file:
             there = ", ".join(_names(file, *PER_SYSTEM, *PER_ATOM))
@@ -127,6 +133,10 @@ class TrajectoryDataset(Dataset):
         length = int(self._frames[system][-1]) + 1 if len(self._frames[system]) else 0
         rows = slice(int(self.offsets[system]), int(self.offsets[system + 1])) if name in PER_ATOM else system
         return np.asarray(file[name][:length, rows][self._frames[system]])
+
+    def _require_system(self, system: int) -> None:
+        if not 0 <= system < len(self._frames):
+            raise DataError(f"{self.path}: expected a system from 0 to {len(self._frames) - 1}, found {system}")
 
     def atoms(self) -> Iterator[Atoms]:
         """The frames as ASE atoms with momenta, energies, forces and stress."""

@@ -98,6 +98,11 @@ def test_ase_gets_momenta_masses_and_results(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frames.array("positions", 1)[3], atoms[15].positions)
     with pytest.raises(DataError, match=r"expected one of time, energy, .* found 'heat'"):
         frames.array("heat")
+    for system in (-1, 2):
+        with pytest.raises(DataError, match=f"expected a system from 0 to 1, found {system}"):
+            frames.array("positions", system)
+        with pytest.raises(DataError, match=f"expected a system from 0 to 1, found {system}"):
+            frames.frames_of(system)
 
 
 def test_float32_and_left_out_arrays(tmp_path: Path) -> None:
