@@ -25,10 +25,11 @@ from simkit.tasks.data import Parts, open_data, open_parts, without_other_labels
 from simkit.training.architectures import Architecture, MaceArchitecture, Normalisation, Pretrained
 from simkit.training.fine_tuning import pretrained_potential, with_replay
 from simkit.training.inspection import require_labels, say_what_is_ignored, say_what_is_wrong
+from simkit.training.outcome import TrainingOutcome
 from simkit.training.preparation import new_potential
 from simkit.training.settings import TrainingSettings
 from simkit.training.sources import ReadingSettings, ReplaySettings, SplitSettings
-from simkit.training.trainer import Trainer, TrainingOutcome
+from simkit.training.trainer import Trainer
 
 
 def train_files(

@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from simkit.training.loss import combine
 from simkit.training.metrics import Running
 from simkit.training.objective import Objective
 from simkit.training.optimiser import freeze, make_optimiser, trainable
+from simkit.training.outcome import Reason, TrainingOutcome
 from simkit.training.processes import (
     StopRequest,
     connect,
@@ -39,29 +40,6 @@ from simkit.training.processes import (
 )
 from simkit.training.schedule import LearningRate
 from simkit.training.settings import RESUMABLE, StageTwo, TrainingSettings
-
-Reason = Literal["max_epochs", "max_hours", "early_stop"]
-
-
-@dataclass(frozen=True)
-class TrainingOutcome:
-    """How a training ended.
-
-    Attributes:
-        reason: what ended it.
-        epochs: complete epochs.
-        best_epoch: epoch (from 1) whose averaged weights the potential now holds.
-        best_loss: their validation loss.
-        errors: their errors on the validation data, such as ``forces_mae_mev_per_ang``.
-        hours: wall-clock time, over all interruptions.
-    """
-
-    reason: Reason
-    epochs: int
-    best_epoch: int
-    best_loss: float
-    errors: dict[str, float]
-    hours: float
 
 
 class Trainer:
@@ -117,6 +95,7 @@ class Trainer:
         self.average = WeightAverage(self.parameters, settings.ema) if settings.ema else None
         self.steps_per_epoch = len(self.training)
         self.rate = LearningRate(settings, self.steps_per_epoch)
+        self.stateful: dict[str, Any] = {"potential": potential, "optimiser": self.optimiser, "rate": self.rate}
         self.position = Position()
         self._look_every = 1 if fabric.device.type == "cpu" else 10  # steps between waiting for the device's numbers
         self._started = self._saved = time.monotonic()
@@ -191,14 +170,12 @@ class Trainer:
         part, prediction = self.objective.evaluate(batch, position.stage, training=True)
         counts = total(self.fabric, part.counts)
         loss = combine(part.sums, counts, self._weights)
-        if look and not bool(torch.isfinite(loss)):
-            raise SimkitError(self.objective.blame(self.training, indices, position.stage))
         self.optimiser.zero_grad()
         if loss.requires_grad:
             loss.backward()
         sum_gradients(self.fabric, self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
-        if look and not bool(torch.isfinite(norm)):
+        if look and not bool(torch.isfinite(loss + norm)):
             raise SimkitError(self.objective.blame(self.training, indices, position.stage))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate.at(position.step, position.stage)
@@ -214,17 +191,13 @@ class Trainer:
         position = self.position
         self.running.join()
         self.objective.require_labels(self.running.sums[1], position.stage)
-        position.epoch += 1
-        position.batch = 0
-        position.waited += 1
+        position.epoch, position.batch, position.waited = position.epoch + 1, 0, position.waited + 1
         row: dict[str, Any] = {"epoch": position.epoch, "step": position.step, "stage": position.stage}
-        row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
-        row["train_loss"] = self.running.loss(self._weights)
+        row |= {"learning_rate": self.optimiser.param_groups[0]["lr"], "train_loss": self.running.loss(self._weights)}
         row |= {f"train_{name}": value for name, value in self.running.errors.result().items()}
         if position.epoch % self.settings.validate_every == 0 or position.epoch == self.settings.max_epochs:
             loss, errors = self._validate()
-            row["validation_loss"] = loss
-            row |= {f"validation_{name}": value for name, value in errors.items()}
+            row |= {"validation_loss": loss} | {f"validation_{name}": value for name, value in errors.items()}
         row["seconds"] = round(self._seconds(), 3)
         self.running = self._no_sums()
         return row
@@ -249,10 +222,9 @@ class Trainer:
     def _enter(self, stage: StageTwo) -> None:
         position = self.position
         position.stage, position.best, position.best_epoch, position.waited = 2, math.inf, -1, 0
-        if stage.average == "uniform":
-            self.average = WeightAverage(self.parameters, None)
-        elif stage.average == "ema" and self.settings.ema is not None:
-            self.average = WeightAverage(self.parameters, self.settings.ema)
+        decay = None if stage.average == "uniform" else self.settings.ema
+        if stage.average == "uniform" or (stage.average == "ema" and decay is not None):
+            self.average = WeightAverage(self.parameters, decay)
 
     def _finish(self, reason: Reason) -> TrainingOutcome:
         position = self.position
@@ -261,8 +233,7 @@ class Trainer:
         self.fabric.barrier()
         best = load_checkpoint(self.folder / "best.ckpt", self.fabric.device)
         self.potential.load_state_dict(best["potential"])
-        hours = self._seconds() / 3600
-        at = best["position"]
+        at, hours = best["position"], self._seconds() / 3600
         return TrainingOutcome(reason, position.epoch, at["best_epoch"], at["best"], best["errors"], hours)
 
     def _resume(self) -> None:
@@ -273,9 +244,8 @@ class Trainer:
         state = load_checkpoint(path, self.fabric.device)
         require_same_run(path, state["run"], self._description(), changeable=RESUMABLE)
         self.position = Position(**state["position"])
-        self.potential.load_state_dict(state["potential"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.rate.load_state_dict(state["rate"])
+        for name, part in self.stateful.items():
+            part.load_state_dict(state[name])
         if state["average"] is not None:
             self.average = WeightAverage(self.parameters, state["average"]["decay"])
             self.average.load_state_dict(state["average"])
@@ -286,17 +256,15 @@ class Trainer:
     def _save(self) -> None:
         """Write the whole state."""
         shared = {"running": self.running.state_dict(), "random": gather_random_state(self.fabric)}
-        self.position.seconds, self._started = self._seconds(), time.monotonic()
-        self._saved = time.monotonic()
+        self.position.seconds = self._seconds()
+        self._started = self._saved = time.monotonic()
         if not self.fabric.is_global_zero:
             return
         state = {
             "run": self._description(),
             "position": asdict(self.position),
-            "potential": self.potential.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
-            "rate": self.rate.state_dict(),
+            **{name: part.state_dict() for name, part in self.stateful.items()},
             **shared,
         }
         save_checkpoint(self.folder / "last.ckpt", state)
