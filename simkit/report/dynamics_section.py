@@ -32,7 +32,7 @@ def md_section(result: Result) -> str:
     first = systems[0]
     text = (
         f"{NAMES[summary['ensemble']]}: {first['time_fs'] * 1e-3:.3g} ps in steps of {first['timestep_fs']:g} fs, "
-        f"{summary['atoms']} atoms."
+        f"{first['atoms']} atoms."
     )
     if len(systems) > 1:
         text = f"{len(systems)} systems side by side, {summary['status']}. The first, shown below: {text}"

@@ -109,12 +109,14 @@ def evaluate_section(result: Result, method: str) -> str:
 
 
 def relax_section(result: Result) -> str:
-    """Relaxation curves of the first structure, and the outcome of all."""
+    """Relaxation curves of the first structure that was not refused, and the outcome of all."""
     summary = result.summary
+    shown = _first_relaxed(result)
     pictures = _relaxation_curves(result.folder / "relaxed-path.xyz", summary["fmax_ev_per_ang"])
-    relaxed = read_frame(result.folder / "relaxed.xyz", 0)
+    relaxed = read_frame(result.folder / "relaxed.xyz", shown)
     if len(relaxed) <= LARGEST:
         pictures.append(draw_atoms(relaxed, "The relaxed structure."))
+    several = f" The figures show {summary['results'][shown]['frame']}." if summary["frames"] > 1 else ""
     rows = [
         [
             one["frame"],
@@ -129,7 +131,7 @@ def relax_section(result: Result) -> str:
     return page.section(
         f"Relaxation: {result.name}",
         page.paragraph(
-            f"{summary['converged']} of {summary['frames']} structures converged with {summary['optimiser']}."
+            f"{summary['converged']} of {summary['frames']} structures converged with {summary['optimiser']}." + several
         ),
         *(page.paragraph(f"Not converged: {remedy}.", "warning") for remedy in sorted(remedies)),
         page.figures(pictures),
@@ -137,11 +139,17 @@ def relax_section(result: Result) -> str:
     )
 
 
+def _first_relaxed(result: Result) -> int:
+    """Index of the first structure that was not refused."""
+    return next(index for index, one in enumerate(result.summary["results"]) if one["status"] != "refused")
+
+
 def _relaxation_curves(path: Path, goal: float) -> list[Figure]:
-    """Forces and energies of the first structure along its path, if one was kept."""
-    frames = [atoms for atoms in read_frames(path) if atoms.info["frame"] == 0] if path.is_file() else []
-    if not frames:
+    """Forces and energies of the first structure that moved along its path, if one was kept."""
+    if not path.is_file():
         return []
+    first = min((atoms.info["frame"] for atoms in read_frames(path)), default=0)
+    frames = [atoms for atoms in read_frames(path) if atoms.info["frame"] == first]
     steps = np.array([atoms.info["step"] for atoms in frames])
     energies = np.array([atoms.get_potential_energy() for atoms in frames])
     above = 1e3 * (energies - energies.min()) / len(frames[0])
@@ -164,7 +172,8 @@ def picture_of(result: Result) -> Atoms | None:
     names = {"label": "start.xyz", "relax": "relaxed.xyz", "md": "final.xyz"}
     if result.kind not in names:
         return None
-    atoms = read_frame(result.folder / names[result.kind], 0)
+    index = _first_relaxed(result) if result.kind == "relax" else 0
+    atoms = read_frame(result.folder / names[result.kind], index)
     return atoms if len(atoms) <= LARGEST else None
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.io import write
+from ase.io import read, write
 
 import simkit
 from simkit.errors import WorkflowError
@@ -80,6 +80,18 @@ def test_the_page_is_whole_and_needs_nothing_else(html):
     assert len(sources) == 11
     for name in ("label", "train", "evaluate", "relax", "md"):
         assert f"my &lt;{name}&gt;" in html
+
+
+def test_figures_show_the_first_structure_that_was_not_refused(folders, tmp_path):
+    frames = read(folders[0] / "test.xyz", ":")
+    frames[0].positions[1] = np.nan
+    write(tmp_path / "in.xyz", frames)
+    step, model = Relax(model="m", structures="s"), folders[0].parent / "argon.simkit"
+    relaxed = finished(step, "relax", tmp_path / "relax", m=model, s=tmp_path / "in.xyz")
+    build_report([relaxed], tmp_path / "report.html", title="one refused")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The figures show in.xyz, frame 1 (Ar4)." in html
+    assert html.count("<img ") == 4
 
 
 def test_every_picture_is_described(html):

@@ -43,4 +43,5 @@ def test_from_a_crystal_to_its_spectrum(tmp_path):
     assert summary["conserve"]["time_fs"] == 1920.0
     html = (plan.steps["report"].folder / "report.html").read_text(encoding="utf-8")
     assert "3 systems side by side, finished" in html
+    assert "24 atoms" not in html  # those of all together
     assert "NPT, stochastic cell rescaling" in html
