@@ -15,6 +15,7 @@ from simkit.potential import Potential
 CATALOGUE: Mapping[str, str] = {
     "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
     "element-shift": "simkit.potentials.element_shift:ElementShift",
+    "ensemble": "simkit.uncertainty.ensemble:Ensemble",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
     "mace": "simkit.potentials.mace:MACE",
     "morse": "simkit.potentials.morse:Morse",

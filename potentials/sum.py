@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -30,17 +30,19 @@ class Sum(Potential):
     kind: ClassVar[str] = "sum"
 
     def __init__(self, *terms: Potential) -> None:
-        super().__init__(_joint_capabilities(terms))
+        super().__init__(joint_capabilities(terms))
         self.terms = nn.ModuleList(terms)
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """Energies of each atom added up over the terms."""
-        outputs = [term(self._seen_by(term, graph)) for term in self._potentials()]
+        outputs = [term(seen_by(term, graph, self.cutoff)) for term in self._potentials()]
         features = [output.features for output in outputs if output.features is not None]
+        last_layer = [output.last_layer for output in outputs if output.last_layer is not None]
         return AtomicOutput(
             energies=_added([output.energies for output in outputs]),
             features=torch.cat(features, dim=1) if features else None,
             forces=None if self.capabilities.conservative else _added([output.forces for output in outputs]),
+            last_layer=torch.cat(last_layer, dim=1) if last_layer else None,
         )
 
     def config(self) -> dict[str, Any]:
@@ -55,11 +57,15 @@ class Sum(Potential):
     def _potentials(self) -> list[Potential]:
         return [cast(Potential, term) for term in self.terms]
 
-    def _seen_by(self, term: Potential, graph: Graph) -> Graph:
-        """Dropping edges only saves time, and it would break a compiled graph."""
-        if term.cutoff >= self.cutoff or torch.compiler.is_compiling():
-            return graph
-        return graph.within(term.cutoff)
+
+def seen_by(term: Potential, graph: Graph, cutoff: float) -> Graph:
+    """The part of a graph, made for ``cutoff`` (Å), within a term's own cutoff.
+
+    Dropping edges only saves time, and it would break a compiled graph.
+    """
+    if term.cutoff >= cutoff or torch.compiler.is_compiling():
+        return graph
+    return graph.within(term.cutoff)
 
 
 def _added(values: list[Tensor]) -> Tensor:
@@ -69,16 +75,22 @@ def _added(values: list[Tensor]) -> Tensor:
     return total
 
 
-def _joint_capabilities(terms: tuple[Potential, ...]) -> Capabilities:
+def joint_capabilities(terms: Sequence[Potential]) -> Capabilities:
+    """What potentials can do together: the longest cutoff, common elements and outputs.
+
+    Raises:
+        SimkitError: no potentials, of different floating-point types or devices, without a common element, or of which
+            only some derive their forces from the energy.
+    """
     if not terms:
-        raise SimkitError("expected at least one potential to add up, found none")
+        raise SimkitError("expected at least one potential, found none")
     _require_same_tensors(terms)
     facts = [term.capabilities for term in terms]
     if len({fact.conservative for fact in facts}) > 1:
         direct = [term.kind for term in terms if not term.capabilities.conservative]
         raise SimkitError(
-            f"expected terms that all derive their forces from the energy, or none; {', '.join(direct)} predicts "
-            "forces directly: its forces and those of the other terms cannot be added. Use a conservative potential"
+            f"expected potentials that all derive their forces from the energy, or none; {', '.join(direct)} predicts "
+            "forces directly: its forces and those of the others do not go together. Use a conservative potential"
         )
     elements = set(facts[0].elements).intersection(*[fact.elements for fact in facts[1:]])
     if not elements:
@@ -95,12 +107,12 @@ def _joint_capabilities(terms: tuple[Potential, ...]) -> Capabilities:
     )
 
 
-def _require_same_tensors(terms: tuple[Potential, ...]) -> None:
+def _require_same_tensors(terms: Sequence[Potential]) -> None:
     """One floating-point type and device; terms without tensors go with any."""
     with_tensors = [term for term in terms if any(True for _ in [*term.parameters(), *term.buffers()])]
     if len({(term.dtype, term.device) for term in with_tensors}) > 1:
         found = ", ".join(f"{term.kind}: {term.dtype} on {term.device}" for term in with_tensors)
         raise SimkitError(
-            f"expected terms of one floating-point type on one device, found {found}. Convert them before adding, "
-            "e.g. term.to(device=..., dtype=torch.float32)"
+            f"expected potentials of one floating-point type on one device, found {found}. Convert them first, "
+            "e.g. potential.to(device=..., dtype=torch.float32)"
         )

@@ -17,9 +17,7 @@ from simkit.progress import Task
 from simkit.relaxation.memory import Budget
 from simkit.system import System
 from simkit.units import GPA
-
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-"""Components xx, yy, zz, yz, xz, xy."""
+from simkit.voigt import VOIGT, to_voigt
 
 Relax = Callable[[Sequence[System]], list[System]]
 """Moves the atoms of systems to the minimum of their energy at fixed cells."""
@@ -134,7 +132,7 @@ def _unit(index: int) -> Float[ndarray, "3 3"]:
 
 def _voigt(stress: torch.Tensor | None) -> Float[ndarray, " 6"]:
     assert stress is not None
-    return np.array([float(stress[0, i, j]) for i, j in VOIGT])
+    return to_voigt(stress[0]).numpy(force=True)
 
 
 def _slopes(x: Float[ndarray, " points"], y: Float[ndarray, "points 6"]) -> tuple[ndarray, ndarray]:

@@ -10,9 +10,9 @@ import spglib
 from jaxtyping import Float
 from numpy import ndarray
 
-from simkit.analysis.elastic import VOIGT
 from simkit.errors import InvalidSystemError
 from simkit.system import System
+from simkit.voigt import VOIGT
 
 
 @dataclass(frozen=True)

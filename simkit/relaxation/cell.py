@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from simkit.errors import SimkitError
-
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+from simkit.voigt import VOIGT
 
 SQUARINGS, ORDER = 4, 13
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from simkit.analysis.elastic import VOIGT, ElasticConstants, elastic_constants
+from simkit.analysis.elastic import ElasticConstants, elastic_constants
 from simkit.analysis.elastic_moduli import moduli, point_group, symmetrised
 from simkit.analysis.minimum import minima
 from simkit.csv_tables import write_table
 from simkit.files import write_json
 from simkit.progress import Progress, Silent
 from simkit.tasks.crystals import DEFAULT, Opening, Structure, facts, open_crystal
+from simkit.voigt import VOIGT
 
 NAMES = tuple("xyz"[i] + "xyz"[j] for i, j in VOIGT)
 

@@ -28,6 +28,7 @@ CORE = {
     "settings",
     "system",
     "units",
+    "voigt",
 }
 LAYERS = {
     "potentials": 1,
@@ -38,6 +39,7 @@ LAYERS = {
     "dynamics": 2,
     "relaxation": 2,
     "analysis": 2,
+    "uncertainty": 2,
     "tasks": 3,
     "workflow": 4,
 }

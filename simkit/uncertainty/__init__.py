@@ -1,0 +1,1 @@
+"""Uncertainty that wraps any potential."""
