@@ -32,12 +32,13 @@ def label_section(result: Result) -> str:
     how = ""
     if sampled:
         degrees = " and ".join(f"{value:g} K" for value in sampled)
+        apart = "test and calibration" if summary.get("calibration_frames") else "test"
         how = (
             f" The frames were sampled by Langevin dynamics with the same method at {degrees}, one frame every "
-            f"{summary['spacing_fs']:g} fs; the test frames come from separate trajectories."
+            f"{summary['spacing_fs']:g} fs; the {apart} frames come from separate trajectories."
         )
     text = f"Energies and forces of {summary['formula']} from {summary['method']} ({summary['program']}).{how}"
-    rows = [[name, summary[f"{key}_frames"]] for name, key in _parts()]
+    rows = [[name, summary[f"{key}_frames"]] for name, key in _parts() if summary.get(f"{key}_frames")]
     atoms = [[symbol, float(energy)] for symbol, energy in summary["isolated_atom_energies_ev"].items()]
     return page.section(
         f"Reference data: {result.name}",
@@ -51,7 +52,7 @@ def label_section(result: Result) -> str:
 
 
 def _parts() -> tuple[tuple[str, str], ...]:
-    return (("training", "train"), ("validation", "valid"), ("test", "test"))
+    return (("training", "train"), ("validation", "valid"), ("test", "test"), ("calibration", "calibration"))
 
 
 def train_section(result: Result) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,10 @@ def label(
     """Sample labelled frames of one structure by Langevin dynamics with the reference method itself.
 
     The structure is relaxed first. Training and validation frames come from one trajectory at each temperature, test
-    frames from another that starts from other velocities. Writes ``train.xyz`` (with one isolated atom of each
-    element, which sets the zero of energies), ``valid.xyz``, ``test.xyz``, ``isolated_atoms.xyz``, ``start.xyz`` (the
-    relaxed structure) and ``label.json``, in eV, eV/Å and ASE's keys. Called again, it continues where it stopped.
+    frames and calibration frames from others that start from other velocities; ``info["group"]`` names the trajectory.
+    Writes ``train.xyz`` (with one isolated atom of each element, which sets the zero of energies), ``valid.xyz``,
+    ``test.xyz``, ``calibration.xyz`` if there are such frames, ``isolated_atoms.xyz``, ``start.xyz`` (the relaxed
+    structure) and ``label.json``, in eV, eV/Å and ASE's keys. Called again, it continues where it stopped.
 
     Args:
         folder: where files go.
@@ -68,20 +69,17 @@ def label(
     method = make_labeller(labeller, device=device, dtype=dtype)
     folder = Path(folder)
     start = relaxed_start(folder / "start.xyz", molecule, structure, method, progress)
-    shares = [counts.train + counts.valid, counts.test]
-    pools: list[list[Atoms]] = [[], []]
-    for index, temperature in enumerate(sampling.temperatures):
-        for purpose, total in enumerate(shares):
-            number = total // len(sampling.temperatures) + (index < total % len(sampling.temperatures))
-            if number:
-                run = Trajectory(folder, start, method, sampling, temperature, ("train", "test")[purpose])
-                pools[purpose] += run.frames(number, _derived_seed(seed, index, purpose), progress)
-    chosen = np.zeros(shares[0], dtype=bool)
-    chosen[np.random.default_rng(seed).permutation(shares[0])[: counts.valid]] = True
+    totals = {"train": counts.train + counts.valid, "test": counts.test, "calibration": counts.calibration}
+    pools: dict[str, list[Atoms]] = {purpose: [] for purpose in totals}
+    for run, number, seed_of_run in _runs(folder, start, method, sampling, totals, seed):
+        pools[run.purpose] += run.frames(number, seed_of_run, progress)
+    chosen = np.zeros(totals["train"], dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(len(chosen))[: counts.valid]] = True
     parts = {
-        "train": [frame for frame, valid in zip(pools[0], chosen, strict=True) if not valid],
-        "valid": [frame for frame, valid in zip(pools[0], chosen, strict=True) if valid],
-        "test": pools[1],
+        "train": [frame for frame, valid in zip(pools["train"], chosen, strict=True) if not valid],
+        "valid": [frame for frame, valid in zip(pools["train"], chosen, strict=True) if valid],
+        "test": pools["test"],
+        "calibration": pools["calibration"],
     }
     facts = {"temperatures_k": list(sampling.temperatures), "spacing_fs": sampling.spacing * sampling.timestep}
     return _write(folder, parts, start, method, facts | {"seconds": time.perf_counter() - begun, "seed": seed})
@@ -147,20 +145,42 @@ def split_labelled(
     """
     begun = time.perf_counter()
     method = make_labeller(labeller, device=device, dtype=dtype)
-    total, needed = count_frames(source), counts.train + counts.valid + counts.test
+    shares = {"train": counts.train, "valid": counts.valid, "test": counts.test, "calibration": counts.calibration}
+    total, needed = count_frames(source), sum(shares.values())
     if total < needed:
         raise DataError(f"{source}: expected at least {needed} frames to share out, found {total}")
     labelled = Path(folder) / "labelled.xyz"
     label_file(source, labelled, labeller=labeller, device=device, dtype=dtype, progress=progress)
     frames = list(read_frames(labelled))
     order = np.random.default_rng(seed).permutation(total)
-    ends = np.cumsum([counts.train, counts.valid, counts.test])
-    chosen = np.split(order, ends)[:3]
-    names = ("train", "valid", "test")
-    parts = {name: [frames[i] for i in sorted(part)] for name, part in zip(names, chosen, strict=True)}
+    chosen = np.split(order, np.cumsum([*shares.values()]))
+    parts = {name: [frames[i] for i in sorted(part)] for name, part in zip(shares, chosen, strict=False)}
     with atomic_path(Path(folder) / "start.xyz") as temporary:
         write_frames(temporary, frames[:1])
     return _write(Path(folder), parts, frames[0], method, {"seconds": time.perf_counter() - begun, "seed": seed})
+
+
+def _runs(
+    folder: Path, start: Atoms, method: Labeller, sampling: Sampling, totals: dict[str, int], seed: int
+) -> Iterator[tuple[Trajectory, int, int]]:
+    """The trajectories to sample, with the number of frames and the seed of each; frames are shared out evenly."""
+    for index, temperature in enumerate(sampling.temperatures):
+        for purpose, name in enumerate(totals):
+            several = 1 if name == "train" else sampling.trajectories
+            for copy in range(several):
+                number = _share(_share(totals[name], len(sampling.temperatures), index), several, copy)
+                key = (index, purpose) if copy == 0 else (index, purpose, copy)
+                if number:
+                    place = 0 if several == 1 else copy + 1
+                    yield (
+                        Trajectory(folder, start, method, sampling, temperature, name, place),
+                        number,
+                        _derived_seed(seed, *key),
+                    )
+
+
+def _share(total: int, parts: int, index: int) -> int:
+    return total // parts + (index < total % parts)
 
 
 def _derived_seed(seed: int, *key: int) -> int:
@@ -175,6 +195,8 @@ def _write(
     files: dict[str, Sequence[Atoms]] = {
         "isolated_atoms": single, "train": [*single, *parts["train"]], "valid": parts["valid"], "test": parts["test"]
     }  # fmt: skip
+    if parts["calibration"]:
+        files["calibration"] = parts["calibration"]
     for name, frames in files.items():
         with atomic_path(folder / f"{name}.xyz") as temporary:
             write_frames(temporary, frames)
@@ -186,6 +208,7 @@ def _write(
         "train_frames": len(parts["train"]),
         "valid_frames": len(parts["valid"]),
         "test_frames": len(parts["test"]),
+        "calibration_frames": len(parts["calibration"]),
         "isolated_atom_energies_ev": {str(one.symbols): one.get_potential_energy() for one in single},
         **facts,
         "citations": list(method.citations),

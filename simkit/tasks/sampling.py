@@ -58,7 +58,7 @@ def relaxed_start(
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Sampling at one temperature for one purpose."""
+    """Sampling at one temperature for one purpose; ``place`` counts several of them from 1."""
 
     folder: Path
     start: Atoms
@@ -66,11 +66,12 @@ class Trajectory:
     sampling: Sampling
     temperature: float
     purpose: str
+    place: int = 0
 
     def frames(self, number: int, seed: int, progress: Progress) -> list[Atoms]:
         """Run dynamics, or what is left of it, and return its frames."""
         sampling = self.sampling
-        name = f"{self.temperature:g}K-{self.purpose}"
+        name = f"{self.temperature:g}K-{self.purpose}{self.place or ''}"
         settings = Dynamics(
             ensemble="langevin",
             timestep=sampling.timestep,
@@ -87,7 +88,7 @@ class Trajectory:
         stressed = self.start.pbc.all() and "stress" in calculator.implemented_properties
         forces = CalculatorForces(calculator, [self.start], virial=bool(stressed))
         identity = {"method": self.method.provenance, "start": file_hash(self.folder / "start.xyz")}
-        title = f"{self.method.method} {self.temperature:g} K, {self.purpose}"
+        title = f"{self.method.method} {self.temperature:g} K, {self.purpose} {self.place or ''}".rstrip()
         path = self.folder / "sampling" / name
         summary = propagate([self.start], forces, path, settings, identity=identity, progress=progress, title=title)
         if summary["status"] != "finished":

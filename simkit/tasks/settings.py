@@ -167,11 +167,12 @@ class Relaxation:
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of frames for training, validation and test."""
+    """Numbers of frames for training, validation and test, and for the calibration of uncertainties."""
 
     train: int = 500
     valid: int = 50
     test: int = 100
+    calibration: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,9 @@ class Sampling:
         spacing: time steps between frames that are kept.
         equilibration: time steps before the first one.
         friction: of Langevin dynamics, in 1/fs.
+        trajectories: at each temperature, that the test frames come from, and as many others for calibration frames.
+            All start from other velocities, and frames of one are a group: what is judged or calibrated on one
+            trajectory knows one draw only.
     """
 
     temperatures: tuple[float, ...] = (300.0,)
@@ -191,3 +195,4 @@ class Sampling:
     spacing: int = 20
     equilibration: int = 200
     friction: float = 0.02
+    trajectories: int = 1

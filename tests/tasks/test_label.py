@@ -1,3 +1,7 @@
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -53,6 +57,22 @@ def test_the_temperatures_share_the_frames_and_the_test_frames_have_their_own_tr
     }
     assert sorted(groups["train"] + groups["valid"]) == ["300K-train"] * 4 + ["500K-train"] * 3
     assert sorted(groups["test"]) == ["300K-test"] * 2 + ["500K-test"]
+
+
+def test_calibration_frames_come_from_trajectories_of_their_own(tmp_path, copper):
+    several = replace(QUICK, trajectories=2)
+    summary = label(
+        tmp_path / "out", structure=copper, labeller="emt", counts=Counts(2, 1, 3, calibration=5), sampling=several
+    )
+    assert summary["calibration_frames"] == 5
+    frames = {name: read(tmp_path / "out" / f"{name}.xyz", ":") for name in ("test", "calibration")}
+    groups = {name: Counter(frame.info["group"] for frame in found) for name, found in frames.items()}
+    assert groups["test"] == {"300K-test1": 1, "300K-test2": 1, "500K-test1": 1}
+    assert groups["calibration"] == {
+        "300K-calibration1": 2, "300K-calibration2": 1, "500K-calibration1": 1, "500K-calibration2": 1
+    }  # fmt: skip
+    positions = [frame.positions for found in frames.values() for frame in found]
+    assert min(np.abs(a - b).max() for a, b in combinations(positions, 2)) > 1e-3
 
 
 def test_an_interrupted_sampling_gives_the_same_files(tmp_path, copper, stop_after, interrupted):

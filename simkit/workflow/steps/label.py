@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -19,15 +19,6 @@ class Label(Step):
     See :func:`simkit.tasks.label.label` and :func:`simkit.tasks.label.split_labelled`.
     """
 
-    produces: ClassVar[tuple[str, ...]] = (
-        "train.xyz",
-        "valid.xyz",
-        "test.xyz",
-        "isolated_atoms.xyz",
-        "start.xyz",
-        "label.json",
-    )
-
     molecule: str | None = Field(None, description="Name for ase.build.molecule, e.g. CH3CH2OH, to sample.")
     structure: Input | None = Field(None, description="File with the structure to sample.")
     frames: Input | None = Field(None, description="File with frames to label instead.")
@@ -36,11 +27,23 @@ class Label(Step):
     train: PositiveInt = Field(Counts.train, description="Frames for training.")
     valid: PositiveInt = Field(Counts.valid, description="Frames that choose the best epoch.")
     test: PositiveInt = Field(Counts.test, description="Frames for the final errors, from separate trajectories.")
+    calibration: NonNegativeInt = Field(
+        Counts.calibration, description="Frames to calibrate uncertainties on, from separate trajectories."
+    )
     temperatures: tuple[PositiveFloat, ...] = Field(Sampling.temperatures, min_length=1, description="Sampled, in K.")
     timestep: PositiveFloat = Field(Sampling.timestep, description="In fs.")
     spacing: PositiveInt = Field(Sampling.spacing, description="Time steps between frames.")
     equilibration: NonNegativeInt = Field(Sampling.equilibration, description="Time steps before the first frame.")
     friction: PositiveFloat = Field(Sampling.friction, description="Of Langevin dynamics, in 1/fs.")
+    trajectories: PositiveInt = Field(
+        Sampling.trajectories, description="At each temperature, for the test frames and for the calibration frames."
+    )
+
+    @property
+    def produces(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The frames, in parts, and the structure they come from."""
+        always = ("train.xyz", "valid.xyz", "test.xyz", "isolated_atoms.xyz", "start.xyz", "label.json")
+        return (*always, "calibration.xyz") if self.calibration else always
 
     @model_validator(mode="after")
     def _one_source(self) -> Label:
@@ -56,7 +59,7 @@ class Label(Step):
         from simkit.tasks.label import label, split_labelled
 
         method = self.labeller if self.labeller_model is None else str(context.path(self.labeller_model))
-        counts = Counts(self.train, self.valid, self.test)
+        counts = Counts(self.train, self.valid, self.test, self.calibration)
         if self.frames is not None:
             return split_labelled(
                 context.path(self.frames), context.folder, counts=counts, labeller=method, seed=context.seed,
@@ -68,7 +71,9 @@ class Label(Step):
             structure=None if self.structure is None else context.path(self.structure),
             labeller=method,
             counts=counts,
-            sampling=Sampling(self.temperatures, self.timestep, self.spacing, self.equilibration, self.friction),
+            sampling=Sampling(
+                self.temperatures, self.timestep, self.spacing, self.equilibration, self.friction, self.trajectories
+            ),
             seed=context.seed,
             device=context.device,
             progress=context.progress,
