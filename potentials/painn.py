@@ -162,8 +162,14 @@ class PaiNN(Potential):
             change_s, change_v = update(s, v)
             s, v = s + change_s, v + change_v
         head = self._head(graph)
-        learned = self.readout(s).gather(1, head[:, None])[:, 0]
-        return AtomicOutput(self.reference(index, head) + self.scale_shift(learned, head), features=s)
+        first, gate, last = self.readout
+        hidden = gate(first(s))
+        learned = last(hidden).gather(1, head[:, None])[:, 0]
+        return AtomicOutput(
+            self.reference(index, head) + self.scale_shift(learned, head),
+            features=s,
+            last_layer=self.scale_shift.scale[head, None] * torch.cat([hidden, torch.ones_like(hidden[:, :1])], 1),
+        )
 
     def config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -74,11 +74,14 @@ class AtomicOutput(NamedTuple):
             reference energies are added.
         features: rotation-invariant description of each atom's environment, if the potential has one.
         forces: predicted forces in eV/Å, only of potentials that are not conservative.
+        last_layer: features in which the learned energy of each atom is linear, in eV: its derivatives with respect to
+            the weights of the final linear maps that lead to it, ``E_i = Σ_k w_k φ_ik + (what depends on no w)``.
     """
 
     energies: Float[Tensor, " atoms"]
     features: Float[Tensor, "atoms features"] | None = None
     forces: Float[Tensor, "atoms 3"] | None = None
+    last_layer: Float[Tensor, "atoms weights"] | None = None
 
 
 class Potential(nn.Module, ABC):

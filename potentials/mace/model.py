@@ -170,7 +170,7 @@ class MACE(Potential):
         self.scale_shift = ScaleShift(scale, shift, len(heads))
 
     def forward(self, graph: Graph) -> AtomicOutput:
-        """Energy of each atom; features are the scalars of all layers."""
+        """Energy of each atom; features are the scalars of all layers, the last layer's are what readouts multiply."""
         system = graph.system
         index = self.element_index(system.numbers)
         groups = self._groups(system, index)
@@ -178,18 +178,24 @@ class MACE(Potential):
         edges = Edges(graph.centre, graph.neighbour, -graph.vectors).arranged(system.n_atoms)
         given, repulsion = self._edge_features(edges, system.numbers)
         features = self.node_embedding(index)
-        scalars, energies = [], torch.zeros_like(features[0][:, 0, 0])
+        scalars, last_layer, energies = [], [], torch.zeros_like(features[0][:, 0, 0])
         for interaction, product, readout in zip(self.interactions, self.products, self.readouts, strict=True):
             one_body, skip = interaction(features, given, groups)
             features = product(one_body, skip, groups)
             scalars.append(features[0][:, 0])
-            energies = energies + readout(scalars[-1], head).gather(1, head[:, None])[:, 0]
+            learned, derivatives = readout(scalars[-1], head)
+            energies = energies + learned
+            last_layer.append(derivatives)
         if repulsion is not None and self.zbl == "inside":
             energies = energies + repulsion
         energies = self.scale_shift(energies, head)
         if repulsion is not None and self.zbl == "outside":
             energies = energies + repulsion
-        return AtomicOutput(self.reference_energies(index, head) + energies, torch.cat(scalars, 1))
+        return AtomicOutput(
+            self.reference_energies(index, head) + energies,
+            features=torch.cat(scalars, 1),
+            last_layer=self.scale_shift.scale[head, None] * torch.cat(last_layer, 1),
+        )
 
     def _groups(self, system: System, index: Int[Tensor, " atoms"]) -> ElementGroups:
         try:

@@ -23,9 +23,10 @@ class LinearReadout(nn.Module):
 
     def forward(
         self, scalars: Float[Tensor, "atoms channels"], head: Int[Tensor, " atoms"]
-    ) -> Float[Tensor, "atoms heads"]:
-        """Energy of each atom for every head."""
-        return self.linear([scalars])[0]
+    ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
+        """Energy of each atom for its head, and its derivatives with respect to the weights W of that head."""
+        energies = self.linear([scalars])[0].gather(1, head[:, None])[:, 0]
+        return energies, scalars * scalars.shape[1] ** -0.5
 
 
 class NonLinearReadout(nn.Module):
@@ -47,14 +48,15 @@ class NonLinearReadout(nn.Module):
 
     def forward(
         self, scalars: Float[Tensor, "atoms channels"], head: Int[Tensor, " atoms"]
-    ) -> Float[Tensor, "atoms heads"]:
-        """Energy of each atom for every head; only its own head's is meaningful."""
-        hidden = self.norm * self.gate(self.linear_1([scalars])[0])
+    ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms width"]]:
+        """Energy of each atom for its head, and its derivatives with respect to the weights W₂ of that head."""
+        hidden = own = self.norm * self.gate(self.linear_1([scalars])[0])
         if self.n_heads > 1:
-            blocks = hidden.view(hidden.shape[0], self.n_heads, -1)
-            own = functional.one_hot(head, self.n_heads).to(hidden.dtype)
-            hidden = (blocks * own[:, :, None]).flatten(1)
-        return self.linear_2([hidden])[0]
+            blocks = hidden.unflatten(1, (self.n_heads, -1))
+            masked = blocks * functional.one_hot(head, self.n_heads).to(hidden.dtype)[:, :, None]
+            hidden, own = masked.flatten(1), masked.sum(1)
+        energies = self.linear_2([hidden])[0].gather(1, head[:, None])[:, 0]
+        return energies, own * hidden.shape[1] ** -0.5
 
 
 def _gate(name: str) -> tuple[Callable[[Tensor], Tensor], float]:

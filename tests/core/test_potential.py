@@ -81,7 +81,7 @@ def test_standard_outputs_have_units() -> None:
 
 
 def test_atomic_output_has_no_features_by_default() -> None:
-    assert AtomicOutput(torch.zeros(2))[1:] == (None, None)
+    assert AtomicOutput(torch.zeros(2))[1:] == (None, None, None)
 
 
 class Conditional(LennardJones):
