@@ -44,6 +44,10 @@ def print_errors(errors: dict[str, Any], title: str) -> None:
         cells = _number_cells(values["mae_mev_per_ang"], values["rmse_mev_per_ang"])
         rows.append((f"  forces on {symbol}", *cells, "meV/Å"))
     print_table(title, ("", "MAE", "RMSE", "unit"), rows, numbers=("MAE", "RMSE"))
+    for name, (key, unit) in ERROR_UNITS.items():
+        if f"{name}_z_rms" in errors:
+            sigma, z = _number_cells(errors[f"{name}_sigma_{key}"], errors[f"{name}_z_rms"])
+            print(f"predicted deviation of {name}: {sigma} {unit}; errors are {z} times as large, both as RMS")
 
 
 def print_findings(findings: list[dict[str, Any]]) -> None:

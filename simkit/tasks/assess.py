@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from torch import Tensor
 
 from simkit.datasets.base import Dataset, Frame, collate
 from simkit.errors import DataError, UnsupportedElementError
-from simkit.evaluation import evaluate
 from simkit.files import atomic_path, file_hash, write_json
 from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.progress import Progress, Silent
 from simkit.tasks.data import open_data
-from simkit.tasks.models import grouped_by_atoms, open_model
+from simkit.tasks.frames import in_words
+from simkit.tasks.models import foresee, grouped_by_atoms, open_model
 from simkit.tasks.settings import BATCH_ATOMS
 from simkit.training.sources import ReadingSettings
+from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.prediction import UncertainPrediction
 from simkit.units import ERROR_UNITS
 
 WORST = 5
@@ -41,6 +43,11 @@ class Parity:
         energy: reference and prediction in eV.
         forces: reference and prediction in eV/Å.
         stress: reference and prediction in eV/Å³.
+        groups: of the frames: what they have in common, such as a trajectory.
+        energy_std: standard deviation of the energy in eV, of uncertain potentials.
+        forces_cov: covariance of the forces on each atom in (eV/Å)², likewise.
+        stress_std: standard deviation of the stress in eV/Å³, in Voigt's order, likewise.
+        score: of each atom, of methods that claim no standard deviation.
     """
 
     names: list[str]
@@ -49,6 +56,24 @@ class Parity:
     energy: Float[ndarray, "frames 2"]
     forces: Float[ndarray, "atoms 3 2"]
     stress: Float[ndarray, "frames 3 3 2"]
+    groups: list[str] = field(default_factory=list)
+    energy_std: Float[ndarray, " frames"] | None = None
+    forces_cov: Float[ndarray, "atoms 3 3"] | None = None
+    stress_std: Float[ndarray, "frames 6"] | None = None
+    score: Float[ndarray, " atoms"] | None = None
+
+    @property
+    def force_sigma(self) -> Float[ndarray, " atoms"] | None:
+        """``√(tr cov / 3)`` of each atom in eV/Å."""
+        if self.forces_cov is None:
+            return None
+        return np.sqrt(np.trace(self.forces_cov, axis1=1, axis2=2).clip(min=0) / 3)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all arrays to an ``.npz`` file, atomically; :func:`read_parity` reads it."""
+        known = {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **known)
 
 
 def assess_file(
@@ -79,7 +104,9 @@ def assess_file(
         progress: where progress is shown.
 
     Returns:
-        Errors by name, e.g. ``forces_mae_mev_per_ang``; errors of the forces by element; the worst frames.
+        Errors by name, e.g. ``forces_mae_mev_per_ang``; errors of the forces by element; the worst frames. For uncertain
+        potentials also the root mean square of what they predict their errors to be, ``forces_sigma_mev_per_ang``, and
+        that of the errors divided by it, ``forces_z_rms``, 1 when calibrated.
 
     Raises:
         DataError: the data cannot be read or have no labels.
@@ -95,9 +122,10 @@ def assess_file(
         "model_sha256": file_hash(model),
         "citations": list(potential.capabilities.citations),
     }
+    if isinstance(potential, UncertainPotential):
+        errors["uncertainty"] = in_words(potential.provenance)
     if target is not None:
-        with atomic_path(Path(target).with_suffix(".npz")) as temporary:
-            np.savez_compressed(temporary, **(parity.__dict__ | {"names": np.array(parity.names)}))
+        parity.save(Path(target).with_suffix(".npz"))
         write_json(target, errors)
     return errors
 
@@ -106,22 +134,24 @@ def read_parity(path: str | os.PathLike[str]) -> Parity:
     """The pairs that :func:`assess_file` has left."""
     with np.load(path, allow_pickle=False) as file:
         values = {name: file[name] for name in file.files}
-    return Parity(**(values | {"names": values["names"].tolist()}))
+    texts = {name: values[name].tolist() for name in ("names", "groups") if name in values}
+    return Parity(**(values | texts))
 
 
 def compare(potential: Potential, dataset: Dataset, batch_atoms: int, progress: Progress) -> Parity:
     """Evaluate a potential on every frame of a dataset."""
-    parts: list[tuple[ndarray, ...]] = []
+    parts: list[dict[str, ndarray]] = []
     names: list[str] = []
+    groups: list[str] = []
     ignored = IgnoredConditions(potential, progress)
     frames = (_checked(potential, dataset[index], ignored) for index in range(len(dataset)))
     with progress.task("evaluate", len(dataset)) as task:
         for group in grouped_by_atoms(frames, lambda frame: frame.system.n_atoms, batch_atoms):
             names += [frame.name for frame in group]
+            groups += [frame.group for frame in group]
             parts.append(_pairs(potential, group))
             task.advance(len(group))
-    counts, numbers, energy, forces, stress = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Parity(names, counts, numbers, energy, forces, stress)
+    return Parity(names, groups=groups, **{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
 def _checked(potential: Potential, frame: Frame, ignored: IgnoredConditions) -> Frame:
@@ -133,19 +163,36 @@ def _checked(potential: Potential, frame: Frame, ignored: IgnoredConditions) -> 
     return frame
 
 
-def _pairs(potential: Potential, frames: list[Frame]) -> tuple[ndarray, ...]:
+def _pairs(potential: Potential, frames: list[Frame]) -> dict[str, ndarray]:
     batch = collate(frames, potential.cutoff, potential.dtype).to(potential.device)
     stressed = potential.capabilities.conservative and batch.labels.stress is not None
     outputs = ("energy", "forces", "stress") if stressed else ("energy", "forces")
-    prediction = evaluate(potential, batch.system, batch.neighbours, outputs)
+    prediction = foresee(potential, batch.system, batch.neighbours, outputs)
     n_atoms, n_systems = batch.system.n_atoms, batch.system.n_systems
-    return (
-        batch.system.counts.cpu().numpy(),
-        batch.system.numbers.cpu().numpy(),
-        _stacked(batch.labels.energy, prediction.energy, (n_systems,)),
-        _stacked(batch.labels.forces, prediction.forces, (n_atoms, 3)),
-        _stacked(batch.labels.stress, prediction.stress, (n_systems, 3, 3)),
-    )
+    arrays = {
+        "counts": batch.system.counts.cpu().numpy(),
+        "numbers": batch.system.numbers.cpu().numpy(),
+        "energy": _stacked(batch.labels.energy, prediction.energy, (n_systems,)),
+        "forces": _stacked(batch.labels.forces, prediction.forces, (n_atoms, 3)),
+        "stress": _stacked(batch.labels.stress, prediction.stress, (n_systems, 3, 3)),
+    }
+    if isinstance(prediction, UncertainPrediction):
+        arrays |= _spreads(prediction, n_systems)
+    return arrays
+
+
+def _spreads(prediction: UncertainPrediction, n_systems: int) -> dict[str, ndarray]:
+    """What an uncertain potential tells of its errors; stress is NaN in batches without such labels."""
+    known = {
+        "energy_std": prediction.energy_std,
+        "forces_cov": prediction.forces_cov,
+        "score": prediction.score,
+    }
+    arrays = {name: value.double().cpu().numpy() for name, value in known.items() if value is not None}
+    if prediction.score is None:
+        stress = prediction.stress_std
+        arrays["stress_std"] = np.full((n_systems, 6), np.nan) if stress is None else stress.double().cpu().numpy()
+    return arrays
 
 
 def _stacked(reference: Tensor | None, predicted: Tensor | None, shape: tuple[int, ...]) -> ndarray:
@@ -168,8 +215,27 @@ def summarise(parity: Parity) -> dict[str, Any]:
         known = residual[np.isfinite(residual)]
         if known.size:
             result[f"{name}_mae_{unit}"], result[f"{name}_rmse_{unit}"] = _mae_rmse(known)
+    result |= _predicted_deviations(parity, residuals)
     result["forces_by_element"] = _by_element(parity, residuals["forces"])
     result["worst_frames"] = _worst(parity, residuals["energy"], residuals["forces"])
+    return result
+
+
+def _predicted_deviations(parity: Parity, residuals: dict[str, ndarray]) -> dict[str, float]:
+    """Of uncertain potentials: root mean squares of the predicted deviations, and of errors in units of them."""
+    energy, force = parity.energy_std, parity.force_sigma
+    predicted = {
+        "energy": None if energy is None else 1e3 * energy / parity.counts,
+        "forces": None if force is None else 1e3 * np.broadcast_to(force[:, None], (len(force), 3)),
+    }
+    result = {}
+    for name, sigma in predicted.items():
+        if sigma is None:
+            continue
+        known = np.isfinite(residuals[name]) & (sigma > 0)
+        if known.any():
+            result[f"{name}_sigma_{ERROR_UNITS[name][0]}"] = _mae_rmse(sigma[known])[1]
+            result[f"{name}_z_rms"] = _mae_rmse(residuals[name][known] / sigma[known])[1]
     return result
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from ase import Atoms
 
 from simkit.calculator import Calculator
 from simkit.errors import InvalidSystemError, SimkitError
+from simkit.evaluation import Prediction, evaluate
+from simkit.neighbours import Neighbours
 from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.potentials.model_file import load_model
 from simkit.system import System
 from simkit.tasks.frames import naming
+from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.prediction import UncertainPrediction
 
 T = TypeVar("T")
 
@@ -28,6 +32,15 @@ def open_model(
     """
     potential = load_model(path, device=device, dtype=dtype, head=head)
     return potential.requires_grad_(False)
+
+
+def foresee(
+    potential: Potential, system: System, neighbours: Neighbours | None, outputs: Sequence[str]
+) -> Prediction | UncertainPrediction:
+    """What a potential predicts, with its uncertainty if it tells one."""
+    if isinstance(potential, UncertainPotential):
+        return potential.predict(system, neighbours, outputs)
+    return evaluate(potential, system, neighbours, outputs)
 
 
 def model_calculator(

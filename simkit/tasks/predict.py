@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy import ndarray
 
 from simkit.ase_border import ase_stress, has_volume
 from simkit.errors import InvalidSystemError, SimkitError
-from simkit.evaluation import evaluate
+from simkit.evaluation import Prediction, evaluate
 from simkit.files import atomic_path, file_hash
 from simkit.graph import require_separated
 from simkit.neighbours import Neighbours, build_neighbours
@@ -21,6 +22,7 @@ from simkit.progress import Progress, Silent, Task
 from simkit.system import System
 from simkit.tasks.frames import (
     attach,
+    attach_uncertainties,
     count_frames,
     frame_name,
     keep_references,
@@ -31,6 +33,8 @@ from simkit.tasks.frames import (
 )
 from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
 from simkit.tasks.settings import BATCH_ATOMS
+from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.prediction import UncertainPrediction
 
 
 def predict_file(
@@ -49,6 +53,9 @@ def predict_file(
     The output is extended XYZ with ASE's own keys (``energy`` in eV, ``forces`` in eV/Å, ``stress`` in eV/Å³ per
     ``atoms.get_volume()``), so that ``ase.io.read`` puts them into ``atoms.calc``. All other data of the frames stay:
     ``info``, arrays, constraints. Energies and forces that they came with are kept as ``REF_energy`` and so on.
+    Uncertain potentials also leave ``info["energy_std"]`` (eV), ``info["stress_std"]`` (eV/Å³), the text
+    ``info["uncertainty"]`` (the method, and whether it is calibrated) and the arrays ``forces_std`` and ``force_sigma``
+    (eV/Å), or ``score``.
 
     Args:
         model: own model file or one of mace-torch.
@@ -112,11 +119,10 @@ def predict_batch(
     neighbours = build_neighbours(system, potential.cutoff)
     _check_distances(system, neighbours, names)
     strained = potential.capabilities.conservative and bool(system.pbc.any())
-    outputs = ("energy", "forces", "virial") if strained else ("energy", "forces")
-    prediction = evaluate(potential, system, neighbours, outputs)
+    prediction, virials = _predicted(potential, system, neighbours, strained)
     assert prediction.forces is not None
-    forces = np.split(prediction.forces.double().cpu().numpy(), np.cumsum([len(atoms) for atoms in frames])[:-1])
-    virials = None if prediction.virial is None else prediction.virial.double().cpu().numpy()
+    ends = np.cumsum([len(atoms) for atoms in frames])[:-1]
+    forces = np.split(prediction.forces.double().cpu().numpy(), ends)
     for index, atoms in enumerate(frames):
         energy = float(prediction.energy[index])
         if not (np.isfinite(energy) and np.isfinite(forces[index]).all()):
@@ -126,7 +132,28 @@ def predict_batch(
         if virials is not None and atoms.pbc.any() and has_volume(atoms):
             stress = ase_stress(virials[index], atoms)
         attach(atoms, energy=energy, forces=forces[index], stress=stress)
+    if isinstance(prediction, UncertainPrediction):
+        attach_uncertainties(frames, prediction)
     return frames
+
+
+def _predicted(
+    potential: Potential, system: System, neighbours: Neighbours, strained: bool
+) -> tuple[Prediction | UncertainPrediction, ndarray | None]:
+    """The prediction and, of periodic systems, the virials in eV."""
+    if not isinstance(potential, UncertainPotential):
+        outputs = ("energy", "forces", "virial") if strained else ("energy", "forces")
+        found = evaluate(potential, system, neighbours, outputs)
+        return found, None if found.virial is None else found.virial.double().cpu().numpy()
+    uncertain = potential.predict(
+        system, neighbours, ("energy", "forces", "stress") if strained else ("energy", "forces")
+    )
+    if uncertain.stress is None:
+        return uncertain, None
+    virials = -uncertain.stress.double() * system.volume().double()[:, None, None]
+    if bool(virials.isnan().any()):  # the stress of slabs is not defined, but their virial is
+        virials = evaluate(potential, system, neighbours, ("energy", "virial")).virial
+    return uncertain, None if virials is None else virials.double().cpu().numpy()
 
 
 def _check_distances(system: System, neighbours: Neighbours, names: list[str]) -> None:

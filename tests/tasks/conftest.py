@@ -6,6 +6,7 @@ from ase.cluster import Icosahedron
 import simkit
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.progress import Progress
+from simkit.uncertainty.ensemble import Ensemble
 
 
 class Interrupted(Exception):
@@ -51,6 +52,16 @@ def argon_model(tmp_path):
     """A Lennard-Jones model file for argon and neon."""
     path = tmp_path / "argon.simkit"
     simkit.save_model(path, LennardJones(epsilon=0.0104, sigma=3.4, cutoff=7.0, elements=(10, 18)))
+    return path
+
+
+@pytest.fixture
+def argon_ensemble(tmp_path):
+    """An ensemble of three Lennard-Jones potentials in a file."""
+    wells = (0.0100, 0.0104, 0.0110)
+    members = [LennardJones(epsilon=epsilon, sigma=3.4, cutoff=7.0, elements=(18,)) for epsilon in wells]
+    path = tmp_path / "ensemble.simkit"
+    simkit.save_model(path, Ensemble(*members))
     return path
 
 

@@ -8,6 +8,7 @@ from ase.io import write
 
 import simkit
 from simkit.errors import DataError, SimkitWarning, UnsupportedElementError
+from simkit.system import System
 from simkit.tasks.assess import assess_file, read_parity
 
 
@@ -92,3 +93,22 @@ def test_a_spin_that_the_model_ignores_is_said_once(tmp_path, argon_model, cryst
     with pytest.warns(SimkitWarning, match="data.xyz:0 has spin 3, which this lennard-jones potential ignores") as said:
         assess_file(argon_model, tmp_path / "data.xyz")
     assert len(said) == 1
+
+
+def test_deviations_of_uncertain_potentials_are_kept_and_compared_with_errors(tmp_path, argon_ensemble, crystal):
+    model = simkit.load_model(argon_ensemble)
+    prediction = model.predict(System.from_ase(crystal))
+    sigma = float(prediction.energy_std)
+    force = prediction.force_sigma.numpy()
+    forces = np.stack([3 * force] * 3, 1)  # three deviations off in each component
+    write(tmp_path / "data.xyz", labelled(crystal, argon_ensemble, energy=2 * sigma, forces=forces))
+    errors = assess_file(argon_ensemble, tmp_path / "data.xyz", target=tmp_path / "errors.json")
+    assert errors["energy_z_rms"] == pytest.approx(2, rel=1e-4)
+    assert errors["energy_sigma_mev_per_atom"] == pytest.approx(1e3 * sigma / 4, rel=1e-6)
+    assert errors["forces_z_rms"] == pytest.approx(3, rel=1e-4)
+    assert errors["forces_sigma_mev_per_ang"] == pytest.approx(1e3 * np.sqrt(np.mean(force**2)), rel=1e-4)
+    assert errors["uncertainty"] == "deep ensemble, not calibrated"
+    parity = read_parity(tmp_path / "errors.npz")
+    np.testing.assert_allclose(parity.force_sigma, force, rtol=1e-6)
+    np.testing.assert_allclose(parity.energy_std, [sigma], rtol=1e-6)
+    assert parity.groups == [""]

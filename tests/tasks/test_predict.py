@@ -29,6 +29,32 @@ def test_predictions_are_those_of_the_calculator_in_any_batching(tmp_path, argon
             assert "stress" not in predicted.calc.results
 
 
+def test_uncertain_potentials_leave_their_deviations_too(tmp_path, argon_ensemble, crystal, cluster):
+    """Energies of members are in the ratio of their wells, 0.0100 : 0.0104 : 0.0110 with deviation 0.0005033."""
+    slab = crystal.copy()
+    slab.pbc = (True, True, False)
+    write(tmp_path / "in.xyz", [crystal, cluster, slab])
+    predict_file(argon_ensemble, tmp_path / "in.xyz", tmp_path / "out.xyz", batch_atoms=1000)
+    spread = np.std([100, 104, 110], ddof=1) / np.mean([100, 104, 110])
+    for atoms, predicted in zip(read(tmp_path / "in.xyz", ":"), read(tmp_path / "out.xyz", ":"), strict=True):
+        atoms.calc = simkit.Calculator(argon_ensemble)
+        assert predicted.get_potential_energy() == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
+        np.testing.assert_allclose(predicted.get_forces(), atoms.get_forces(), atol=6e-9)  # eight decimals
+        forces = predicted.get_forces()
+        assert predicted.info["energy_std"] == pytest.approx(-spread * predicted.get_potential_energy(), rel=1e-6)
+        np.testing.assert_allclose(predicted.arrays["forces_std"], spread * np.abs(forces), atol=2e-8)
+        sigma = spread * np.linalg.norm(forces, axis=1) / np.sqrt(3)
+        np.testing.assert_allclose(predicted.arrays["force_sigma"], sigma, atol=2e-8)
+        assert predicted.info["uncertainty"] == "deep ensemble, not calibrated"
+        if atoms.pbc.any():
+            np.testing.assert_allclose(predicted.get_stress(), atoms.get_stress(), atol=1e-9)
+        if atoms.pbc.all():
+            stress = spread * np.abs(predicted.get_stress())
+            np.testing.assert_allclose(predicted.info["stress_std"], stress, atol=1e-9)
+        else:
+            assert "stress_std" not in predicted.info
+
+
 def test_the_frames_other_data_and_references_stay(tmp_path, argon_model, crystal):
     crystal.info |= {"config_type": "liquid", "answer": 42}
     crystal.set_array("velocity_class", np.arange(len(crystal)))
