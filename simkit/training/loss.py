@@ -40,7 +40,7 @@ def loss_sums(prediction: Prediction, batch: Batch, settings: LossSettings) -> L
         if settings.kind == "universal" and TERMS[index] == "forces":
             delta = conditional_delta(reference_forces(batch, settings.free_atoms_only), settings.delta)
         value = pointwise(residual, settings.kind, delta)
-        sums[index] = (value * _row_weights(batch, index, settings.free_atoms_only)).sum()
+        sums[index] = (value * row_weights(batch, index, settings.free_atoms_only)).sum()
         counts[index] = zero + residual.numel()
     return LossSums(torch.stack(sums), torch.stack(counts))
 
@@ -107,7 +107,7 @@ def pointwise(residual: Tensor, kind: str, delta: Tensor) -> Tensor:
     return torch.where(size < delta, 0.5 * size.square(), delta * (size - 0.5 * delta))
 
 
-def _row_weights(batch: Batch, term: int, free_atoms_only: bool) -> Tensor:
+def row_weights(batch: Batch, term: int, free_atoms_only: bool) -> Tensor:
     """The frames' weights, shaped for one term's errors."""
     weight = batch.weight.double()
     if TERMS[term] == "energy":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 class Objective:
     """What training lowers: evaluates a potential on labelled batches, shared among processes.
+
+    Here the loss of the mean prediction; subclasses have others.
 
     Raises:
         SimkitError: a weight for something that the potential does not predict.
@@ -61,6 +64,10 @@ class Objective:
             outputs.append("stress")
         prediction = evaluate(self.potential, batch.system, batch.neighbours, outputs, create_graph=training)
         return loss_sums(prediction, batch, self.settings.loss), prediction
+
+    def clip(self, parameters: Sequence[nn.Parameter]) -> Float[Tensor, ""]:
+        """Shorten the gradient to the largest norm that is allowed; the norm that it had."""
+        return torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf)
 
     def loader(self, dataset: Dataset, batch_size: int, *, shuffle: bool, seed: int = 0) -> Loader:
         """Batches of a dataset for this process; they hold checked frames, which stay in memory."""
@@ -117,6 +124,10 @@ class Objective:
             f"the loss became NaN or infinite at a batch with the frames {names}. Lower the learning rate, clip the "
             "gradient, lengthen the warm-up or train in float64; then delete the folder's checkpoints and start anew"
         )
+
+
+MakeObjective: TypeAlias = "Callable[[Potential, TrainingSettings, Fabric], Objective]"
+"""What a training is told to lower: an objective made for a potential, settings and processes."""
 
 
 @contextmanager

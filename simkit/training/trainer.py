@@ -25,7 +25,7 @@ from simkit.training.frames import on_device
 from simkit.training.log import Log
 from simkit.training.loss import combine
 from simkit.training.metrics import Running
-from simkit.training.objective import Objective
+from simkit.training.objective import MakeObjective, Objective
 from simkit.training.optimiser import freeze, make_optimiser, trainable
 from simkit.training.outcome import Reason, TrainingOutcome
 from simkit.training.processes import (
@@ -59,6 +59,7 @@ class Trainer:
         origin: plain values that tell where potential and frames come from; a continued run must have the same.
         device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         progress: where live numbers are shown.
+        objective: what turns batches into losses; see :mod:`simkit.training.objective`.
 
     Raises:
         SimkitError: settings that do not fit the potential.
@@ -77,6 +78,7 @@ class Trainer:
         origin: Mapping[str, Any] | None = None,
         device: str = "cpu",
         progress: Progress | None = None,
+        objective: MakeObjective = Objective,
     ) -> None:
         if not len(training) or not len(validation):
             raise DataError(f"expected frames to train and to validate on, found {len(training)} and {len(validation)}")
@@ -88,13 +90,12 @@ class Trainer:
         self.parameters = trainable(potential)
         replicate(fabric, [*potential.parameters(), *potential.buffers()])
         torch.manual_seed(seed + fabric.global_rank)
-        self.objective = Objective(potential, settings, fabric)
+        self.objective = objective(potential, settings, fabric)
         self.training = self.objective.loader(training, settings.batch_size, shuffle=True, seed=seed)
         self.validation = self._in_order(validation)
         self.optimiser = make_optimiser(potential, settings.optimiser)
         self.average = WeightAverage(self.parameters, settings.ema) if settings.ema else None
-        self.steps_per_epoch = len(self.training)
-        self.rate = LearningRate(settings, self.steps_per_epoch)
+        self.rate = LearningRate(settings, len(self.training))
         self.stateful: dict[str, Any] = {"potential": potential, "optimiser": self.optimiser, "rate": self.rate}
         self.position = Position()
         self._look_every = 1 if fabric.device.type == "cpu" else 10  # steps between waiting for the device's numbers
@@ -114,7 +115,7 @@ class Trainer:
         log = Log(self.folder / "log.csv") if self.fabric.is_global_zero else None
         if log:
             log.keep_before(self.position.epoch + 1)
-        steps = self.settings.max_epochs * self.steps_per_epoch
+        steps = self.settings.max_epochs * len(self.training)
         with stop_requests() as request, self.progress.task("training", steps, self.position.step) as task:
             reason = self._loop(log, request, task)
         self._save()
@@ -174,7 +175,7 @@ class Trainer:
         if loss.requires_grad:
             loss.backward()
         sum_gradients(self.fabric, self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or math.inf)
+        norm = self.objective.clip(self.parameters)
         if look and not bool(torch.isfinite(loss + norm)):
             raise SimkitError(self.objective.blame(self.training, indices, position.stage))
         for group in self.optimiser.param_groups:
@@ -183,8 +184,7 @@ class Trainer:
         if self.average is not None:
             self.average.update()
         self.running.add(part, prediction, batch)
-        position.batch += 1
-        position.step += 1
+        position.batch, position.step = position.batch + 1, position.step + 1
 
     def _end_epoch(self) -> dict[str, Any]:
         """Validate if it is time; the log's row."""
