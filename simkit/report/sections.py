@@ -13,8 +13,8 @@ from simkit.report import page, plots
 from simkit.report.figures import Figure
 from simkit.report.molecule import LARGEST, draw_atoms
 from simkit.report.results import Result
-from simkit.tasks.assess import read_parity
 from simkit.tasks.frames import read_frame, read_frames
+from simkit.tasks.parity import read_parity
 from simkit.units import ERROR_UNITS
 
 CURVES = (

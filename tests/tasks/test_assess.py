@@ -9,7 +9,8 @@ from ase.io import write
 import simkit
 from simkit.errors import DataError, SimkitWarning, UnsupportedElementError
 from simkit.system import System
-from simkit.tasks.assess import assess_file, read_parity
+from simkit.tasks.assess import assess_file
+from simkit.tasks.parity import read_parity
 
 
 def labelled(atoms, model, energy=0.0, forces=0.0, stress=None):
