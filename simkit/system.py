@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from simkit.errors import InvalidSystemError
@@ -215,6 +215,13 @@ def concatenated_ranges(first: Int[Tensor, " ranges"], counts: Int[Tensor, " ran
     ends = counts.cumsum(0)
     steps = torch.repeat_interleave(first - ends + counts, counts)
     return steps + torch.arange(steps.shape[0], device=steps.device)
+
+
+def replaced_rows(
+    mine: Shaped[Tensor, "rows ..."], theirs: Shaped[Tensor, "rows ..."], taken: Bool[Tensor, " rows"]
+) -> Shaped[Tensor, "rows ..."]:
+    """The rows of one tensor, with those that are ``taken`` from another."""
+    return torch.where(taken.view(-1, *(1,) * (mine.dim() - 1)), theirs, mine)
 
 
 def concatenate(systems: Sequence[System]) -> System:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from simkit.errors import SimkitError
-from simkit.system import PER_ATOM, System
+from simkit.system import PER_ATOM, System, replaced_rows
 from simkit.units import BOLTZMANN, DALTON
 
 ATOMWISE = ("momenta", "masses", "forces", "slow_forces")
@@ -131,8 +131,8 @@ class MDState:
             if known is None or (name in COMPUTED and (mine is None or theirs is None)):
                 return None
             mask = atoms if name in ATOMWISE or name in PER_ATOM else taken
-            mask = mask.view(-1, *(1,) * (known.dim() - 1))
-            return torch.where(mask, 0 if theirs is None else theirs, 0 if mine is None else mine)
+            zero = torch.zeros_like(known)
+            return replaced_rows(zero if mine is None else mine, zero if theirs is None else theirs, mask)
 
         system = {
             field.name: choose(field.name, getattr(self.system, field.name), getattr(other.system, field.name))

@@ -14,7 +14,7 @@ from torch import Tensor
 from simkit.relaxation.cell import exponential
 from simkit.relaxation.optimiser import Optimiser, OptimiserState
 from simkit.relaxation.rows import Rows
-from simkit.system import System, concatenate
+from simkit.system import System, concatenate, replaced_rows
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ class Record:
         values = {}
         for name in (field.name for field in fields(Record)):
             mine, theirs = getattr(self, name), getattr(other, name)
-            mask = masks.get(name, taken)
-            values[name] = torch.where(mask.view(-1, *(1,) * (mine.dim() - 1)), theirs, mine)
+            values[name] = replaced_rows(mine, theirs, masks.get(name, taken))
         return Record(**values)
 
 
