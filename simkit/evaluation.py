@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from simkit.derivatives import forces_from, gradients_of, graph_of, seen_within, stress_from, virial_from
 from simkit.errors import SimkitError
-from simkit.graph import Graph, make_graph
+from simkit.graph import make_graph
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Potential, require_elements
 from simkit.system import System
@@ -87,100 +88,81 @@ def evaluate(
     need_virial = "virial" in outputs or "stress" in outputs
     wanted = torch.is_grad_enabled() and create_graph
     with torch.set_grad_enabled(wanted or need_forces or need_virial):
-        graph = _graph(potential, system, neighbours, wanted, need_forces or need_virial)
+        graph = graph_of(system, neighbours, potential.cutoff, wanted, need_forces or need_virial)
         output = potential(graph)
         energy = total_energy(output, system)
         forces, virial = output.forces, None
         if need_forces or need_virial:
-            gradients = _gradients(energy, graph, create_graph)
-            forces = _forces(graph, *gradients) if need_forces else forces
-            virial = _virial(graph, *gradients) if need_virial else None
+            gradients = gradients_of(energy, graph, create_graph)
+            forces = forces_from(gradients, graph) if need_forces else forces
+            virial = virial_from(gradients, graph) if need_virial else None
     prediction = Prediction(
         energy=energy,
         energies=output.energies if "energies" in outputs else None,
         forces=forces if "forces" in outputs else None,
         virial=virial if "virial" in outputs else None,
-        stress=_stress(virial, system) if virial is not None and "stress" in outputs else None,
+        stress=stress_from(virial, system) if virial is not None and "stress" in outputs else None,
         features=output.features if "features" in outputs else None,
     )
     return prediction if create_graph else prediction.detach()
 
 
-def _graph(potential: Potential, system: System, neighbours: Neighbours, wanted: bool, differentiated: bool) -> Graph:
-    """The graph whose vectors, positions and cell are independent variables.
+def evaluate_several(
+    potential: Potential,
+    energies: Callable[[AtomicOutput], Float[Tensor, "functions atoms"]],
+    system: System,
+    neighbours: Neighbours | None = None,
+    outputs: Sequence[str] = ("energy", "forces"),
+) -> tuple[AtomicOutput, list[Prediction]]:
+    """Predictions from several energies that are functions of what a potential returns, which is computed once.
 
-    They stay attached to positions and cells that require gradients, if the graph of the results is ``wanted``.
+    Heads on shared features are an example. Each function costs one backward pass.
+
+    Args:
+        potential: any conservative potential.
+        energies: the energy of each atom, in eV, by each function, from the output of the potential.
+        system: as for :func:`evaluate`.
+        neighbours: as for :func:`evaluate`.
+        outputs: any of energy, energies, forces, virial, stress.
+
+    Returns:
+        What the potential returned, and a prediction for each function, all cut from the autograd graph.
+
+    Raises:
+        SimkitError: as :func:`evaluate`.
+        UnsupportedElementError: as :func:`evaluate`.
     """
-    positions, cell = system.positions, system.cell
-    if wanted and (positions.requires_grad or cell.requires_grad):
-        graph = make_graph(system, neighbours)
-    else:
-        positions, cell = positions.detach(), cell.detach()
-        with torch.no_grad():
-            graph = make_graph(system, neighbours, neighbours.known_offsets(system))
-    if not torch.compiler.is_compiling():
-        graph = _seen_by(potential, graph, neighbours)
-    if not differentiated:
-        return replace(graph, system=replace(system, positions=positions, cell=cell))
-    return replace(
-        graph,
-        vectors=_variable(graph.vectors),
-        system=replace(system, positions=_variable(positions), cell=_variable(cell)),
-    )
-
-
-def _variable(values: Tensor) -> Tensor:
-    """The same values as a variable to differentiate by, attached to the graph that they have if they have one."""
-    return values.view_as(values) if values.requires_grad else values.detach().requires_grad_()
-
-
-def _seen_by(potential: Potential, graph: Graph, neighbours: Neighbours) -> Graph:
-    longer = neighbours.cutoff + neighbours.skin > potential.cutoff
-    return graph.within(potential.cutoff) if longer else graph
-
-
-def _gradients(energy: Tensor, graph: Graph, create_graph: bool) -> tuple[Tensor | None, ...]:
-    """Derivatives by vectors, positions and cells, None where the energy does not depend on them."""
-    if not energy.requires_grad:
-        return None, None, None
-    variables = (graph.vectors, graph.system.positions, graph.system.cell)
-    return torch.autograd.grad(energy.sum(), variables, create_graph=create_graph, allow_unused=True)
-
-
-def _forces(
-    graph: Graph, by_vectors: Tensor | None, by_positions: Tensor | None, by_cell: Tensor | None
-) -> Float[Tensor, "atoms 3"]:
-    """``-∂E/∂x``: a vector pulls its centre forwards and its neighbour backwards."""
-    zero = torch.zeros_like(graph.system.positions)
-    forces = zero if by_positions is None else -by_positions
-    if by_vectors is None:
-        return forces
-    return forces.index_add(0, graph.centre, by_vectors) - zero.index_add(0, graph.neighbour, by_vectors)
-
-
-def _virial(
-    graph: Graph, by_vectors: Tensor | None, by_positions: Tensor | None, by_cell: Tensor | None
-) -> Float[Tensor, "systems 3 3"]:
-    """``-∂E/∂ε``: all lengths, of vectors, positions and lattice vectors, grow by ``1 + ε``."""
-    system = graph.system
-    gradient = torch.zeros_like(system.cell)
-    if by_vectors is not None and system.n_systems == 1:
-        gradient = gradient + graph.vectors.mT @ by_vectors
-    elif by_vectors is not None:
-        products = graph.vectors[:, :, None] * by_vectors[:, None, :]
-        gradient = gradient.index_add(0, system.batch.index_select(0, graph.centre), products)
-    if by_positions is not None:
-        gradient = gradient.index_add(0, system.batch, system.positions[:, :, None] * by_positions[:, None, :])
-    if by_cell is not None:
-        gradient = gradient + system.cell.mT @ by_cell
-    return -0.5 * (gradient + gradient.mT)
-
-
-def _stress(virial: Tensor, system: System) -> Tensor:
-    """NaN where the volume is not defined, without NaN in the derivatives of the other systems' stresses."""
-    volume = system.volume()[:, None, None]
-    defined = torch.isfinite(volume)
-    return torch.where(defined, -virial / torch.where(defined, volume, 1), torch.nan)
+    _check_request(potential, system, neighbours, outputs)
+    if not potential.capabilities.conservative:
+        raise SimkitError(
+            f"this {potential.kind} potential predicts forces directly: forces of functions of its output are not "
+            "known. Use a conservative potential"
+        )
+    if neighbours is None:
+        neighbours = build_neighbours(system, potential.cutoff)
+    stressed = "virial" in outputs or "stress" in outputs
+    differentiated = stressed or "forces" in outputs
+    with torch.set_grad_enabled(differentiated):
+        graph = graph_of(system, neighbours, potential.cutoff, False, differentiated)
+        output = potential(graph)
+        functions = energies(output)
+    predictions = []
+    for index, atoms in enumerate(functions):
+        total = total_energy(output._replace(energies=atoms), system)
+        forces, virial = None, None
+        if differentiated:
+            gradients = gradients_of(total, graph, again=index < len(functions) - 1)
+            forces = forces_from(gradients, graph) if "forces" in outputs else None
+            virial = virial_from(gradients, graph) if stressed else None
+        prediction = Prediction(
+            energy=total,
+            energies=atoms if "energies" in outputs else None,
+            forces=forces,
+            virial=virial if "virial" in outputs else None,
+            stress=stress_from(virial, system) if virial is not None and "stress" in outputs else None,
+        )
+        predictions.append(prediction.detach())
+    return AtomicOutput(*[None if value is None else value.detach() for value in output]), predictions
 
 
 def total_energy(output: AtomicOutput, system: System) -> Float[Tensor, " systems"]:
@@ -196,8 +178,7 @@ def energy_function(
 
     def energy(positions: Float[Tensor, "atoms 3"]) -> Float[Tensor, " systems"]:
         graph = make_graph(replace(system, positions=positions), neighbours)
-        if not torch.compiler.is_compiling():
-            graph = _seen_by(potential, graph, neighbours)
+        graph = seen_within(graph, neighbours, potential.cutoff)
         return total_energy(potential(graph), system)
 
     return energy

@@ -17,6 +17,7 @@ from simkit.evaluation import (
     Prediction,
     energy_function,
     evaluate,
+    evaluate_several,
     hessian_vector_product,
     total_energy,
 )
@@ -24,7 +25,9 @@ from simkit.graph import Graph, require_separated
 from simkit.neighbours import build_neighbours
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.potentials.lennard_jones import LennardJones
+from simkit.potentials.morse import Morse
 from simkit.potentials.stillinger_weber import StillingerWeber
+from simkit.potentials.sum import Sum
 from simkit.system import System, concatenate
 from tests.conformance import systems
 
@@ -316,3 +319,34 @@ def test_derivatives_by_positions_and_cells_that_a_potential_sees_itself() -> No
     plain = evaluate(model, system, neighbours, ("forces", "virial"))
     torch.testing.assert_close(plain.forces, found.forces.detach())
     torch.testing.assert_close(plain.virial, found.virial.detach())
+
+
+def test_several_functions_of_one_evaluation() -> None:
+    """Each function is differentiated as if it were a potential of its own."""
+    system = concatenate([systems.crystal((18,), 3.6), systems.molecule((18,), 3.6)])
+    terms = [argon(), Morse(0.3, 1.2, 3.6, cutoff=7.0)]
+    both = Sum(*terms)
+    expected = [evaluate(term, system, outputs=("energies", "forces", "virial", "stress")) for term in terms]
+
+    class Split(Potential):
+        kind = "split"
+
+        def forward(self, graph: Graph) -> AtomicOutput:
+            parts = [term(graph).energies for term in terms]
+            return AtomicOutput(parts[0] + parts[1], features=torch.stack(parts, 1))
+
+        def config(self) -> dict[str, Any]:
+            return {}
+
+    outputs = ("energy", "energies", "forces", "virial", "stress")
+    output, found = evaluate_several(Split(both.capabilities), lambda out: out.features.T, system, outputs=outputs)
+    assert output.features is not None
+    assert not output.features.requires_grad
+    for one, other in zip(found, expected, strict=True):
+        for name in outputs:
+            torch.testing.assert_close(getattr(one, name), getattr(other, name), equal_nan=True)
+
+
+def test_several_functions_need_a_conservative_potential() -> None:
+    with pytest.raises(SimkitError, match="predicts forces directly"):
+        evaluate_several(Direct(), lambda out: out.energies[None], systems.molecule((18,), 3.6))

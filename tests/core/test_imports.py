@@ -14,6 +14,7 @@ CORE = {
     "ase_border",
     "continuation",
     "csv_tables",
+    "derivatives",
     "devices",
     "errors",
     "evaluation",
