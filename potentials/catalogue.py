@@ -16,6 +16,7 @@ CATALOGUE: Mapping[str, str] = {
     "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
     "element-shift": "simkit.potentials.element_shift:ElementShift",
     "ensemble": "simkit.uncertainty.ensemble:Ensemble",
+    "hyperactive": "simkit.uncertainty.bias:Hyperactive",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
     "mace": "simkit.potentials.mace:MACE",
     "morse": "simkit.potentials.morse:Morse",
@@ -23,6 +24,8 @@ CATALOGUE: Mapping[str, str] = {
     "painn": "simkit.potentials.painn:PaiNN",
     "stillinger-weber": "simkit.potentials.stillinger_weber:StillingerWeber",
     "sum": "simkit.potentials.sum:Sum",
+    "uncertainty-driven": "simkit.uncertainty.bias:UncertaintyDriven",
+    "weighted-baseline": "simkit.uncertainty.weighted_baseline:WeightedBaseline",
     "zbl": "simkit.potentials.zbl:ZBL",
 }
 """Kind -> ``module:Class``. A class is imported when it is first used."""

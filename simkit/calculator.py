@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators import calculator as ase_calculator
+from ase.outputs import Properties
 from torch import Tensor
 
 from simkit.ase_border import ase_stress, has_volume
@@ -23,6 +24,8 @@ from simkit.neighbours import NeighbourList, Neighbours
 from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.progress import Silent
 from simkit.system import System
+from simkit.uncertainty.ase_results import NEED_FORCES, NEED_STRESS, UNCERTAINTIES, keep_in_atoms, uncertain_results
+from simkit.uncertainty.base import UncertainPotential
 
 INFO_KEYS = ("charge", "spin")
 """Entries of ``atoms.info`` that a potential may depend on."""
@@ -37,6 +40,9 @@ class Calculator(ase_calculator.Calculator):
 
     The stress follows ASE: eV/Å³, tension positive, Voigt order xx yy zz yz xz xy, per ``atoms.get_volume()``. For
     slabs and wires, that is the volume of the cell given by the user.
+
+    A potential with an uncertainty also gives ``energy_std``, ``force_sigma`` and so on, and copies them to the atoms;
+    see :mod:`simkit.uncertainty.ase_results`.
 
     Args:
         model: a potential, or the path of a model file (simkit's own or mace-torch's).
@@ -75,6 +81,8 @@ class Calculator(ase_calculator.Calculator):
         self.implemented_properties = ["energy", "free_energy", "energies", "forces"]
         if self.potential.capabilities.conservative:
             self.implemented_properties.append("stress")
+        if isinstance(self.potential, UncertainPotential):
+            self.implemented_properties += UNCERTAINTIES
         self._neighbours = NeighbourList(self.potential.cutoff, skin)
         self._ignored = IgnoredConditions(self.potential, Silent())
 
@@ -93,27 +101,41 @@ class Calculator(ase_calculator.Calculator):
             SimkitError: the potential gives NaN or infinity.
         """
         atoms = self._given(atoms)
-        if "stress" in properties and not has_volume(atoms):
+        if NEED_STRESS & set(properties) and not has_volume(atoms):
             raise ase_calculator.PropertyNotImplementedError(
                 "the stress needs a cell with a volume, found lattice vectors "
                 f"{atoms.cell.array.tolist()}: give all three, e.g. with atoms.center(vacuum=5)"
             )
         super().calculate(atoms, properties, system_changes)
+        system, neighbours = self._prepare(atoms)
+        if isinstance(self.potential, UncertainPotential):
+            results = uncertain_results(self.potential, system, neighbours, atoms, properties)
+            keep_in_atoms(atoms, results, self.potential.provenance)
+        else:
+            results = self._certain_results(system, neighbours, atoms, properties)
+        results["free_energy"] = results["energy"]
+        _require_finite(results, self.potential)
+        self.results.update(results)
+
+    def _certain_results(
+        self, system: System, neighbours: Neighbours, atoms: Atoms, properties: Sequence[str]
+    ) -> dict[str, Any]:
         outputs = ["energy", "energies"]
-        if {"forces", "stress"} & set(properties):
+        if (NEED_FORCES | NEED_STRESS) & set(properties):
             outputs.append("forces")
             if has_volume(atoms) and "stress" in self.implemented_properties:
                 outputs.append("virial")
-        system, neighbours = self._prepare(atoms)
         prediction = evaluate(self.potential, system, neighbours, outputs)
-        energy = float(prediction.energy[0])
-        results = {"energy": energy, "free_energy": energy, "energies": _array(prediction.energies)}
+        results: dict[str, Any] = {"energy": float(prediction.energy[0]), "energies": _array(prediction.energies)}
         if prediction.forces is not None:
             results["forces"] = _array(prediction.forces)
         if prediction.virial is not None:
             results["stress"] = ase_stress(_array(prediction.virial[0]), atoms)
-        _require_finite(results, self.potential)
-        self.results.update(results)
+        return results
+
+    def export_properties(self) -> Properties:
+        """The results that ASE's table of properties has names for."""
+        return Properties({name: value for name, value in self.results.items() if name not in UNCERTAINTIES})
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last calculation; charge and spin in ``atoms.info`` count too."""
