@@ -46,8 +46,8 @@ class StochasticRescaling:
         before = state.kinetic_energy()
         moving = state if self.drift else state.without_drift(state.free() & (dt != 0))
         kinetic = before if self.drift else moving.kinetic_energy()
-        decay = -dt / for_systems(self.time_constant, state, "time constant in fs")
-        unit = -torch.expm1(decay) * BOLTZMANN * for_systems(self.temperature, state, "temperature in K") / 2
+        decay = -dt / for_systems(self.time_constant, state.system, "time constant in fs")
+        unit = -torch.expm1(decay) * BOLTZMANN * for_systems(self.temperature, state.system, "temperature in K") / 2
         kept = decay.exp() * kinetic
         first, squares = self._noise(state)
         after = kept + unit * squares + 2 * first * (kept * unit).sqrt()

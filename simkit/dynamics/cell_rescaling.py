@@ -94,9 +94,9 @@ class RescalingVerlet:
         return replace(after, heat=state.heat - self._work(before, after, jump, dt))
 
     def _jumped(self, before: MDState, moving: MDState, dt: Tensor) -> tuple[MDState, Jump]:
-        energy = BOLTZMANN * for_systems(self.temperature, before, "temperature in K")
-        rate = for_systems(self.compressibility, before, "compressibility in Å³/eV")
-        rate = rate / for_systems(self.time_constant, before, "time constant in fs")
+        energy = BOLTZMANN * for_systems(self.temperature, before.system, "temperature in K")
+        rate = for_systems(self.compressibility, before.system, "compressibility in Å³/eV")
+        rate = rate / for_systems(self.time_constant, before.system, "time constant in fs")
         mobility = (energy * rate / 4).to(dt.device).expand(before.n_systems)
         root, slope, deviator = self._slopes(before)
         noise = self._noise(before, ())
@@ -120,18 +120,18 @@ class RescalingVerlet:
     def _slopes(self, state: MDState) -> tuple[Tensor, Tensor, Tensor]:
         """λ, and the derivatives of the logarithm of the probability density with respect to λ and S."""
         volume = state.system.volume().double()
-        energy = BOLTZMANN * for_systems(self.temperature, state, "temperature in K")
+        energy = BOLTZMANN * for_systems(self.temperature, state.system, "temperature in K")
         tensor = pressure_tensor(state).double()
-        excess = trace(tensor) / 3 - for_systems(self.pressure, state, "pressure in eV/Å³")
+        excess = trace(tensor) / 3 - for_systems(self.pressure, state.system, "pressure in eV/Å³")
         root = volume.sqrt()
         return root, 1 / root + 2 * root * excess / energy, (volume / energy)[:, None, None] * _deviator(tensor)
 
     def _work(self, before: MDState, after: MDState, jump: Jump, dt: Tensor) -> Float[Tensor, " systems"]:
         """``P₀ ΔV`` and ``k_B T`` times the logarithm of the ratio of the probabilities of the reverse and the step."""
-        energy = BOLTZMANN * for_systems(self.temperature, before, "temperature in K")
+        energy = BOLTZMANN * for_systems(self.temperature, before.system, "temperature in K")
         root, slope, deviator = self._slopes(before)
         new_root, new_slope, new_deviator = self._slopes(after)
-        work = for_systems(self.pressure, before, "pressure in eV/Å³") * (new_root.square() - root.square())
+        work = for_systems(self.pressure, before.system, "pressure in eV/Å³") * (new_root.square() - root.square())
         along = jump.root * (slope + new_slope) + (jump.strain * deviator + jump.turned * new_deviator).sum((1, 2))
         squares = jump.mobility * (new_slope.square() - slope.square())
         squares = squares + jump.shape_mobility * (new_deviator.square() - deviator.square()).sum((1, 2))

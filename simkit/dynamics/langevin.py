@@ -37,8 +37,8 @@ class OrnsteinUhlenbeck:
 
     def __call__(self, state: MDState, dt: Float[Tensor, " systems"]) -> MDState:
         """Advance momenta by ``dt`` (fs)."""
-        temperature = for_systems(self.temperature, state, "temperature in K")
-        exponent = -for_systems(self.friction, state, "friction in 1/fs") * dt
+        temperature = for_systems(self.temperature, state.system, "temperature in K")
+        exponent = -for_systems(self.friction, state.system, "friction in 1/fs") * dt
         width = (-torch.expm1(2 * exponent) * BOLTZMANN * temperature).sqrt()
         momenta = state.momenta
         noise = torch.randn(momenta.shape, generator=self.generator, dtype=momenta.dtype, device=momenta.device)

@@ -41,10 +41,9 @@ class Piston:
 
     def mass(self, state: MDState) -> Float[Tensor, " systems"]:
         """``W / 3`` in eV fs²."""
-        energy = BOLTZMANN * for_systems(self.temperature, state, "temperature in K")
-        return (
-            (state.degrees_of_freedom + 3) / 3 * energy * for_systems(self.time_constant, state, "time constant") ** 2
-        )
+        energy = BOLTZMANN * for_systems(self.temperature, state.system, "temperature in K")
+        time_constant = for_systems(self.time_constant, state.system, "time constant")
+        return (state.degrees_of_freedom + 3) / 3 * energy * time_constant**2
 
     def started(self, state: MDState) -> MDState:
         """The state with a velocity of the cell: in the beginning one of the Maxwell-Boltzmann distribution.
@@ -56,7 +55,7 @@ class Piston:
         size, device = (state.n_systems, 3, 3), state.system.device
         noise = torch.randn(size, generator=self.generator, dtype=torch.float64, device=device)
         noise = self.allowed(noise if self.shape else torch.diag_embed(noise[:, 0]))
-        energy = BOLTZMANN * for_systems(self.temperature, state, "temperature in K")
+        energy = BOLTZMANN * for_systems(self.temperature, state.system, "temperature in K")
         return replace(state, cell_velocity=(energy / self.mass(state)).sqrt()[:, None, None] * noise)
 
     def velocity(self, state: MDState) -> Float[Tensor, "systems 3 3"]:
@@ -95,7 +94,7 @@ class CellKick:
         require_bulk(state)
         state = self.force_field(self.piston.started(state))
         kinetic = kinetic_tensor(state)
-        outside = for_systems(self.pressure, state, "pressure in eV/Å³") * state.system.volume()
+        outside = for_systems(self.pressure, state.system, "pressure in eV/Å³") * state.system.volume()
         diagonal = trace(kinetic) / state.degrees_of_freedom.clamp(min=1) - outside
         identity = torch.eye(3, dtype=torch.float64, device=kinetic.device)
         drive = (kinetic + known_virial(state)).double() + diagonal[:, None, None] * identity
@@ -131,7 +130,7 @@ class Dilation:
             growth = torch.exp(dt * velocity[:, 0, 0])
             after = stretched(state, growth, friction / growth)
         grown = after.system.volume() - state.system.volume()
-        work = for_systems(self.pressure, state, "pressure in eV/Å³") * grown
+        work = for_systems(self.pressure, state.system, "pressure in eV/Å³") * grown
         return replace(after, heat=state.heat - work)
 
     def _turning(self, state: MDState, velocity: Tensor, friction: Tensor, dt: Tensor) -> MDState:

@@ -100,10 +100,10 @@ class NoseHooverChain:
     def _scales(self, state: MDState) -> tuple[Float[Tensor, "systems links"], Float[Tensor, "systems links"]]:
         """Twice the mean kinetic energy that each link controls, in eV, and the masses Q in eV fs²."""
         each = torch.ones(state.n_systems, dtype=torch.float64, device=state.system.device)
-        unit = BOLTZMANN * for_systems(self.temperature, state, "temperature in K") * each
+        unit = BOLTZMANN * for_systems(self.temperature, state.system, "temperature in K") * each
         first = state.degrees_of_freedom.clamp(min=1) * unit
         energies = torch.stack([first, *[unit] * (self.links - 1)], dim=1)
-        time_constant = for_systems(self.time_constant, state, "time constant in fs") * each
+        time_constant = for_systems(self.time_constant, state.system, "time constant in fs") * each
         return energies, energies * time_constant[:, None].square()
 
     def _chain(self, state: MDState) -> Float[Tensor, "systems links 2"]:

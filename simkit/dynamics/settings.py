@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simkit.dynamics.state import MDState
 from simkit.errors import SimkitError
+from simkit.system import System
 
 Setting = float | Sequence[float] | Tensor
 """One number for all systems, or one for each."""
@@ -43,16 +43,16 @@ def setting(
     return values
 
 
-def for_systems(values: Tensor, state: MDState, name: str) -> Tensor:
-    """A setting that can be multiplied with a vector that has one number for each system of a state.
+def for_systems(values: Tensor, system: System, name: str) -> Tensor:
+    """A setting that can be multiplied with a vector that has one number for each of the systems.
 
     Raises:
         SimkitError: as many numbers as neither one nor the systems.
     """
     if values.dim() == 0:
         return values
-    if values.shape[0] != state.n_systems:
+    if values.shape[0] != system.n_systems:
         raise SimkitError(
-            f"expected one {name}, or one for each of the {state.n_systems} systems; found {values.shape[0]} values"
+            f"expected one {name}, or one for each of the {system.n_systems} systems; found {values.shape[0]} values"
         )
-    return values.to(state.system.device)
+    return values.to(system.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from simkit.dynamics.settings import Setting, for_systems, setting
 from simkit.errors import SimkitError
 from simkit.system import PER_ATOM, System, replaced_rows
 from simkit.units import BOLTZMANN, DALTON
@@ -148,7 +148,7 @@ class MDState:
 
 def start(
     system: System,
-    temperature: float | Sequence[float] | Tensor = 0.0,
+    temperature: Setting = 0.0,
     *,
     generator: torch.Generator | None = None,
     masses: Float[Tensor, " atoms"] | None = None,
@@ -173,7 +173,8 @@ def start(
     if not bool((masses > 0).all()):
         raise SimkitError(f"expected positive masses in u, found {float(masses.min()):g}")
     masses = masses.to(system.positions) * DALTON
-    wanted = per_system(temperature, system, "temperature in K")
+    kelvin = for_systems(setting(temperature, "temperature in K", at_least=0), system, "temperature in K")
+    wanted = kelvin.to(system.positions).expand(system.n_systems)
     widths = (masses * BOLTZMANN * wanted[system.batch]).sqrt()
     noise = torch.randn(system.positions.shape, generator=generator, dtype=system.dtype, device=system.device)
     momenta = widths[:, None] * noise
@@ -186,22 +187,6 @@ def start(
         return state
     free = state.free()
     return replace(state.without_drift(free), removed=state.removed + 3 * free.long())
-
-
-def per_system(value: float | Sequence[float] | Tensor, system: System, name: str) -> Float[Tensor, " systems"]:
-    """One non-negative number for each system from one for all or one for each.
-
-    Raises:
-        SimkitError: another number of values, or one that is negative or not finite.
-    """
-    values = torch.as_tensor(value, dtype=system.dtype, device=system.device)
-    if values.dim() > 1 or (values.dim() == 1 and values.shape[0] != system.n_systems):
-        raise SimkitError(
-            f"expected one {name}, or one for each of the {system.n_systems} systems; found {values.numel()} values"
-        )
-    if not bool((torch.isfinite(values) & (values >= 0)).all()):
-        raise SimkitError(f"expected a {name} that is finite and not negative, found {values.min().item():g}")
-    return values.expand(system.n_systems).contiguous()
 
 
 torch.utils._pytree.register_dataclass(MDState)
