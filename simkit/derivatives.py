@@ -62,14 +62,13 @@ def seen_within(graph: Graph, neighbours: Neighbours, cutoff: float) -> Graph:
     return graph.within(cutoff)
 
 
-def gradients_of(energy: Tensor, graph: Graph, create_graph: bool = False, again: bool = False) -> Gradients:
-    """Derivatives of the sum of energies; ``again`` keeps what another call for the same graph needs."""
+def gradients_of(energy: Tensor, graph: Graph, create_graph: bool = False) -> Gradients:
+    """Derivatives of the sum of energies."""
     if not energy.requires_grad:
         return Gradients(None, None, None)
     variables = (graph.vectors, graph.system.positions, graph.system.cell)
-    retain = again or create_graph
     found: Sequence[Tensor | None] = torch.autograd.grad(
-        energy.sum(), variables, create_graph=create_graph, retain_graph=retain, allow_unused=True
+        energy.sum(), variables, create_graph=create_graph, allow_unused=True
     )
     return Gradients(*found)
 

@@ -9,9 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simkit.derivatives import forces_from, gradients_of, graph_of, seen_within, stress_from, virial_from
+from simkit.derivatives import (
+    Gradients,
+    forces_from,
+    gradients_of,
+    graph_of,
+    seen_within,
+    stress_from,
+    virial_from,
+)
 from simkit.errors import SimkitError
-from simkit.graph import make_graph
+from simkit.graph import Graph, make_graph
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Potential, require_elements
 from simkit.system import System
@@ -113,10 +121,11 @@ def evaluate_several(
     system: System,
     neighbours: Neighbours | None = None,
     outputs: Sequence[str] = ("energy", "forces"),
+    create_graph: bool = False,
 ) -> tuple[AtomicOutput, list[Prediction]]:
     """Predictions from several energies that are functions of what a potential returns, which is computed once.
 
-    Heads on shared features are an example. Each function costs one backward pass.
+    Heads on shared features are an example. The backward passes of all functions are one under ``vmap``.
 
     Args:
         potential: any conservative potential.
@@ -124,9 +133,10 @@ def evaluate_several(
         system: as for :func:`evaluate`.
         neighbours: as for :func:`evaluate`.
         outputs: any of energy, energies, forces, virial, stress.
+        create_graph: keep the autograd graph, to differentiate the results with respect to parameters (training).
 
     Returns:
-        What the potential returned, and a prediction for each function, all cut from the autograd graph.
+        What the potential returned, and a prediction for each function.
 
     Raises:
         SimkitError: as :func:`evaluate`.
@@ -140,29 +150,46 @@ def evaluate_several(
         )
     if neighbours is None:
         neighbours = build_neighbours(system, potential.cutoff)
-    stressed = "virial" in outputs or "stress" in outputs
-    differentiated = stressed or "forces" in outputs
-    with torch.set_grad_enabled(differentiated):
-        graph = graph_of(system, neighbours, potential.cutoff, False, differentiated)
-        output = potential(graph)
-        functions = energies(output)
-    predictions = []
-    for index, atoms in enumerate(functions):
-        total = total_energy(output._replace(energies=atoms), system)
-        forces, virial = None, None
-        if differentiated:
-            gradients = gradients_of(total, graph, again=index < len(functions) - 1)
-            forces = forces_from(gradients, graph) if "forces" in outputs else None
-            virial = virial_from(gradients, graph) if stressed else None
-        prediction = Prediction(
-            energy=total,
-            energies=atoms if "energies" in outputs else None,
-            forces=forces,
-            virial=virial if "virial" in outputs else None,
-            stress=stress_from(virial, system) if virial is not None and "stress" in outputs else None,
-        )
-        predictions.append(prediction.detach())
-    return AtomicOutput(*[None if value is None else value.detach() for value in output]), predictions
+    attached = create_graph and torch.is_grad_enabled()
+    graph = graph_of(system, neighbours, potential.cutoff, attached, False)
+
+    def totals(vectors: Tensor, positions: Tensor, cell: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        moved = replace(system, positions=positions, cell=cell)
+        output = potential(replace(graph, vectors=vectors, system=moved))
+        atoms = energies(output)
+        zero = torch.zeros(len(atoms), system.n_systems, dtype=torch.float64, device=system.device)
+        known = {name: value for name, value in output._asdict().items() if value is not None}
+        return zero.index_add(1, system.batch, atoms.double()), {"of functions": atoms, **known}
+
+    variables = (graph.vectors, graph.system.positions, graph.system.cell)
+    with torch.set_grad_enabled(attached):
+        if {"forces", "virial", "stress"} & set(outputs):
+            total, pull_back, known = torch.func.vjp(totals, *variables, has_aux=True)
+            one_each = torch.eye(len(total), dtype=total.dtype, device=total.device)[:, :, None]
+            gradients = torch.vmap(pull_back)(one_each.expand(-1, -1, system.n_systems))
+            of_function = [Gradients(*given) for given in zip(*gradients, strict=True)]
+        else:
+            total, known = totals(*variables)
+            of_function = [Gradients(None, None, None)] * len(total)
+        predictions = [
+            _derived(*given, graph, outputs)
+            for given in zip(total, known.pop("of functions"), of_function, strict=True)
+        ]
+    return AtomicOutput(**known), predictions
+
+
+def _derived(
+    energy: Tensor, energies: Tensor, gradients: Gradients, graph: Graph, outputs: Sequence[str]
+) -> Prediction:
+    """A prediction from a function's energies and their derivatives."""
+    virial = virial_from(gradients, graph) if {"virial", "stress"} & set(outputs) else None
+    return Prediction(
+        energy=energy,
+        energies=energies if "energies" in outputs else None,
+        forces=forces_from(gradients, graph) if "forces" in outputs else None,
+        virial=virial if "virial" in outputs else None,
+        stress=stress_from(virial, graph.system) if virial is not None and "stress" in outputs else None,
+    )
 
 
 def total_energy(output: AtomicOutput, system: System) -> Float[Tensor, " systems"]:
