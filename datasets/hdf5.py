@@ -14,8 +14,8 @@ import torch
 
 from simkit.datasets.base import Dataset, Frame, Labels
 from simkit.datasets.encoding import plain
-from simkit.datasets.resource import PerProcess
-from simkit.errors import DataError, MissingExtraError
+from simkit.datasets.resource import PerProcess, import_h5py
+from simkit.errors import DataError
 from simkit.files import atomic_path
 from simkit.progress import Progress, Silent
 from simkit.system import System
@@ -119,7 +119,7 @@ class Hdf5Dataset(Dataset):
 
 def _open(path: Path) -> Any:
     try:
-        return _h5py().File(path, "r")
+        return import_h5py().File(path, "r")
     except OSError as error:
         raise DataError(f"{path}: damaged or truncated HDF5 file ({error}); copy it again") from error
 
@@ -133,7 +133,7 @@ def write_hdf5(path: str | os.PathLike[str], frames: Iterable[Frame], progress: 
 
     Returns the number of frames.
     """
-    h5py = _h5py()
+    h5py = import_h5py()
     total = len(frames) if isinstance(frames, Dataset) else 0
     written = 0
     with (
@@ -203,11 +203,3 @@ def _extend(column: Any, rows: np.ndarray) -> None:
     first = len(column)
     column.resize(first + len(rows), axis=0)
     column[first:] = rows
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "data", "reading or writing HDF5 files") from error
-    return h5py

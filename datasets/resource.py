@@ -1,4 +1,4 @@
-"""Open files that survive forks and pickling, as data loaders with helper processes need."""
+"""Open files that survive forks and pickling, as data loaders with helper processes need; the package for HDF5."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
+
+from simkit.errors import MissingExtraError
 
 T = TypeVar("T")
 
@@ -36,3 +38,16 @@ class PerProcess(Generic[T]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": [], "_owner": -1}
+
+
+def import_h5py() -> Any:
+    """The package h5py.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("h5py", "data", "reading or writing HDF5 files") from error
+    return h5py

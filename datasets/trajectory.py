@@ -16,8 +16,8 @@ from numpy import ndarray
 
 from simkit.datasets.ase_frames import atoms_from_frame
 from simkit.datasets.base import Dataset, Frame, Labels
-from simkit.datasets.resource import PerProcess
-from simkit.errors import DataError, MissingExtraError
+from simkit.datasets.resource import PerProcess, import_h5py
+from simkit.errors import DataError
 from simkit.system import System
 
 FORMAT = "simkit-trajectory"
@@ -202,10 +202,7 @@ def open_trajectory(path: str | os.PathLike[str]) -> Any:
         DataError: it is damaged.
         MissingExtraError: h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "data", "reading or writing trajectories") from error
+    h5py = import_h5py()
     try:
         return h5py.File(path, "r", swmr=_is_being_written(Path(path)))
     except OSError as error:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from simkit.datasets.resource import import_h5py
 from simkit.datasets.trajectory import FORMAT, VERSION, open_trajectory
 from simkit.dynamics.state import MDState
-from simkit.errors import DataError, MissingExtraError, SimkitError
+from simkit.errors import DataError, SimkitError
 from simkit.files import atomic_path
 from simkit.flows import Observer
 from simkit.units import DALTON, UNITS
@@ -65,7 +66,7 @@ class TrajectoryFile(Observer[MDState]):
         self.compression = compression
         self.frames_per_chunk = max(1, min(frames_per_chunk, 1000))
         self._skipped = ({"momenta"} if not momenta else set()) | ({"forces"} if not forces else set())
-        self._h5py = _import_h5py()
+        self._h5py = import_h5py()
         self._file: Any = None
         self._rows: list[dict[str, np.ndarray]] = []
 
@@ -213,11 +214,3 @@ def _cut(file: Any, path: Path, frames: int) -> None:
         )
     for name in growing:
         file[name].resize(frames, axis=0)
-
-
-def _import_h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError("h5py", "data", "writing trajectories") from error
-    return h5py
