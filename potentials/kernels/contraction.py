@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from simkit.potentials.kernels.operators import Batched, added, needed, one_by_one, remember
 from simkit.potentials.kernels.threads import Workers, array
 
 FACTORS = 3
@@ -60,7 +61,8 @@ def fused_contraction(
 ) -> Float[Tensor, "atoms outputs channels"]:
     """Polynomials of each atom, with the coefficients of its element."""
     x = torch.cat([features, torch.ones_like(features[:, :1])], 1)
-    return torch.ops.simkit.contract(x, coefficients, element, *terms, outputs)
+    contract = torch.ops.simkit.contract if torch.compiler.is_compiling() else _Contract.apply
+    return contract(x, coefficients, element, *terms, outputs)
 
 
 def _workers(x: Tensor, monomials: Tensor) -> Workers:
@@ -95,7 +97,7 @@ def _contract_backward(gradient, x, coefficients, element, monomials, starts, te
     from simkit.potentials.kernels import contraction_loops
 
     given = [array(value) for value in (gradient, x, coefficients, element, monomials, starts, terms)]
-    d_x = torch.zeros_like(x)
+    d_x = x.new_zeros(x.shape)
     with _workers(x, monomials) as workers:
         d_c = coefficients.new_zeros(workers.count if for_coefficients else 1, *coefficients.shape)
 
@@ -104,22 +106,23 @@ def _contract_backward(gradient, x, coefficients, element, monomials, starts, te
             contraction_loops.backward(first, last, *given, for_coefficients, d_x.numpy(), own)
 
         workers.run(task, 0, x.shape[0])
-    return d_x, _sum(d_c)
+    return d_x, added(d_c)
 
 
 @torch.library.custom_op(
     "simkit::contract_double_backward",
     mutates_args=(),
     device_types="cpu",
-    schema="(Tensor gradient, Tensor x, Tensor coefficients, Tensor t_x, Tensor t_coefficients, Tensor element, "
+    schema="(Tensor gradient, Tensor x, Tensor coefficients, Tensor t_x, Tensor? t_coefficients, Tensor element, "
     "Tensor monomials, Tensor starts, Tensor terms) -> (Tensor, Tensor, Tensor)",
 )
 def _contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, element, monomials, starts, terms):
     from simkit.potentials.kernels import contraction_loops
 
+    t_coefficients = coefficients.new_zeros(0, 0, 0) if t_coefficients is None else t_coefficients
     given = [array(value) for value in (gradient, x, coefficients, t_x, t_coefficients)]
     given += [array(value) for value in (element, monomials, starts, terms)]
-    d_gradient, d_x = torch.zeros_like(gradient), torch.zeros_like(x)
+    d_gradient, d_x = gradient.new_zeros(gradient.shape), x.new_zeros(x.shape)
     with _workers(x, monomials) as workers:
         d_c = coefficients.new_zeros(workers.count, *coefficients.shape)
 
@@ -128,35 +131,41 @@ def _contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, el
             contraction_loops.double_backward(first, last, *given, *found)
 
         workers.run(task, 0, x.shape[0])
-    return d_gradient, d_x, _sum(d_c)
+    return d_gradient, d_x, added(d_c)
 
 
-def _sum(parts: Tensor) -> Tensor:
-    return parts[0] if parts.shape[0] == 1 else parts.sum(0)
+class _Contract(torch.autograd.Function):
+    generate_vmap_rule = True
+    setup_context = staticmethod(remember)
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return torch.ops.simkit.contract(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradient is None:
+            return (None,) * 7
+        return needed(ctx, _ContractBackward.apply(gradient, *ctx.saved_tensors, ctx.needs_input_grad[1]))
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*[value for value in inputs if isinstance(value, Tensor)])
+class _ContractBackward(torch.autograd.Function):
+    generate_vmap_rule = True
+    setup_context = staticmethod(remember)
 
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
+        return torch.ops.simkit.contract_backward(*inputs)
 
-def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 7
-    wanted = ctx.needs_input_grad
-    found = torch.ops.simkit.contract_backward(gradient.contiguous(), *ctx.saved_tensors, wanted[1])
-    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], *[None] * 5
-
-
-def _double_backward(ctx: Any, t_x: Tensor | None, t_coefficients: Tensor | None) -> tuple[Tensor | None, ...]:
-    gradient, x, coefficients, *tables = ctx.saved_tensors
-    t_x = torch.zeros_like(x) if t_x is None else t_x
-    if torch.is_grad_enabled():
-        found = _differentiable_double_backward(gradient, x, coefficients, t_x, t_coefficients, tables)
-    else:
-        given = coefficients.new_zeros(0, 0, 0) if t_coefficients is None else t_coefficients
-        found = torch.ops.simkit.contract_double_backward(gradient, x, coefficients, t_x, given, *tables)
-    return *[value if needed else None for value, needed in zip(found, ctx.needs_input_grad, strict=False)], *[None] * 5
+    @staticmethod
+    def backward(ctx: Any, t_x: Tensor | None, t_coefficients: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, x, coefficients, *tables = ctx.saved_tensors
+        t_x = torch.zeros_like(x) if t_x is None else t_x
+        if torch.is_grad_enabled():
+            found = _differentiable_double_backward(gradient, x, coefficients, t_x, t_coefficients, tables)
+        else:
+            found = torch.ops.simkit.contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, *tables)
+        return needed(ctx, found)
 
 
 def _differentiable_double_backward(
@@ -186,5 +195,46 @@ def _plain(x: Tensor, coefficients: Tensor, tables: Sequence[Tensor], outputs: i
     return x.new_zeros(x.shape[0], outputs, x.shape[2]).index_add(1, terms[:, 0], values)
 
 
-_contract.register_autograd(_backward, setup_context=_remember)
-_contract_backward.register_autograd(_double_backward, setup_context=_remember)
+@_contract.register_fake
+def _(x, coefficients, element, monomials, starts, terms, outputs):
+    return x.new_empty(x.shape[0], outputs, x.shape[2])
+
+
+@_contract_backward.register_fake
+def _(gradient, x, coefficients, *_):
+    return x.new_empty(x.shape), coefficients.new_empty(coefficients.shape)
+
+
+@_contract_double_backward.register_fake
+def _(gradient, x, coefficients, *_):
+    return gradient.new_empty(gradient.shape), x.new_empty(x.shape), coefficients.new_empty(coefficients.shape)
+
+
+def _register_vmap(operator: Any, folded: int) -> None:
+    """Fold the axis of ``vmap`` into the channels of the first ``folded`` arguments, unless a table has one too."""
+
+    def rule(info: Any, batched: Batched, *arguments: Any) -> tuple[Any, Any]:
+        if any(axis is not None for axis in batched[folded:]):
+            return one_by_one(operator, info.batch_size, batched, arguments)
+        pairs = zip(arguments[:folded], batched, strict=False)
+        values = [_folded(value, axis, info.batch_size) for value, axis in pairs]
+        found = operator(*values, *arguments[folded:])
+        if isinstance(found, Tensor):
+            return found.unflatten(2, (info.batch_size, -1)), 2
+        return tuple(value.unflatten(2, (info.batch_size, -1)) for value in found), (2,) * len(found)
+
+    operator.register_vmap(rule)
+
+
+def _folded(value: Tensor | None, axis: int | None, size: int) -> Tensor | None:
+    """Channels of all members, one member after the other."""
+    if value is None:
+        return None
+    members = value[:, :, None].expand(-1, -1, size, -1) if axis is None else value.movedim(axis, 2)
+    return members.flatten(2)
+
+
+_register_vmap(_contract, 2)
+_register_vmap(_contract_backward, 3)
+_register_vmap(_contract_double_backward, 5)
+_contract.register_autograd(_Contract.backward, setup_context=remember)

@@ -14,7 +14,7 @@ all paths. ``pointers`` says that the edges of atom i are ``pointers[i]`` to ``p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,16 +22,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from simkit.potentials.irreps import Path
+from simkit.potentials.kernels.operators import Batched, added, needed, one_by_one, remember
 from simkit.potentials.kernels.threads import Workers, array
 
 CHUNK_BYTES = 2**20
 """Memory for the weights of a few atoms: about half of a second-level cache."""
 
 
-def path_layout(paths: Sequence[Path]) -> Int[Tensor, "paths 7"]:
-    """For each path: rows of lower degrees l1 of an atom, 2·l1+1, 2·l3+1, first entry among the couplings, rows of
-    lower degrees l3 of an atom, number of paths with the same l3, and place among those.
+class Layout(NamedTuple):
+    """Where the rows of each path are.
+
+    Attributes:
+        table: for each path, rows of lower degrees l1 of an atom, 2·l1+1, 2·l3+1, first entry among the couplings, rows
+            of lower degrees l3 of an atom, number of paths with the same l3, and place among those.
+        shapes: for each degree l3, 2·l3+1 and the number of paths.
     """
+
+    table: Int[Tensor, "paths 7"]
+    shapes: tuple[tuple[int, int], ...]
+
+
+def path_layout(paths: Sequence[Path]) -> Layout:
+    """The layout of paths that are sorted by l3."""
     degrees = [path.l3 for path in paths]
     rows, entry = [], 0
     for index, path in enumerate(paths):
@@ -39,7 +51,8 @@ def path_layout(paths: Sequence[Path]) -> Int[Tensor, "paths 7"]:
         base = sum(2 * degree + 1 for degree in degrees if degree < path.l3)
         rows.append((path.l1**2, n1, n3, entry, base, degrees.count(path.l3), degrees[:index].count(path.l3)))
         entry += n1 * n3
-    return torch.tensor(rows)
+    shapes = tuple((2 * degree + 1, degrees.count(degree)) for degree in sorted(set(degrees)))
+    return Layout(torch.tensor(rows), shapes)
 
 
 def fused_convolution(
@@ -49,15 +62,16 @@ def fused_convolution(
     couplings: Float[Tensor, "edges entries"],
     pointers: Int[Tensor, " pointers"],
     neighbour: Int[Tensor, " edges"],
-    layout: Int[Tensor, "paths 7"],
+    layout: Layout,
 ) -> list[Tensor]:
     """Messages of each degree l3, ``atoms (2·l3+1) (paths · channels)``, from features of each degree l1."""
     atoms, channels = features[0].shape[0], features[0].shape[2]
     rows = torch.cat([block.flatten(0, 1) for block in features])
-    out = torch.ops.simkit.convolve(rows, hidden, matrix, couplings, pointers, neighbour, layout)
-    shapes = sorted({(n3, width) for _, _, n3, _, _, width, _ in layout.tolist()})
-    blocks = out.split([atoms * n3 * width for n3, width in shapes])
-    return [block.view(atoms, n3, width * channels) for block, (n3, width) in zip(blocks, shapes, strict=True)]
+    sizes = [atoms * n3 * width for n3, width in layout.shapes]
+    convolve = torch.ops.simkit.convolve if torch.compiler.is_compiling() else _Convolve.apply
+    out = convolve(rows, hidden, matrix, couplings, pointers, neighbour, layout.table, sum(sizes))
+    blocks = out.split(sizes)
+    return [block.view(atoms, n3, width * channels) for block, (n3, width) in zip(blocks, layout.shapes, strict=True)]
 
 
 def _workers(features: Tensor, pointers: np.ndarray, layout: Tensor) -> Workers:
@@ -76,15 +90,15 @@ def _weights(hidden: Tensor, matrix: Tensor, channels: int) -> tuple[Tensor, np.
     mutates_args=(),
     device_types="cpu",
     schema="(Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor pointers, Tensor neighbour, "
-    "Tensor layout) -> Tensor",
+    "Tensor layout, SymInt rows) -> Tensor",
 )
 @torch.no_grad()
-def _convolve(features, hidden, matrix, couplings, pointers, neighbour, layout):
+def _convolve(features, hidden, matrix, couplings, pointers, neighbour, layout, rows):
     from simkit.potentials.kernels import convolution_loops
 
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
     channels = features.shape[1]
-    out = features.new_zeros((pointers.shape[0] - 1) * int(layout[:, 2].sum()), channels)
+    out = features.new_zeros(rows, channels)
     x, g, found = array(features), array(couplings), out.numpy()
     with _workers(features, graph[0], layout) as workers:
         for first, last, edges in workers.chunks():
@@ -112,7 +126,8 @@ def _convolve_backward(
 
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
     a, x, g = array(gradient), array(features), array(couplings)
-    d_hidden, d_matrix, d_couplings = torch.empty_like(hidden), torch.zeros_like(matrix), torch.empty_like(couplings)
+    d_hidden, d_couplings = hidden.new_empty(hidden.shape), couplings.new_empty(couplings.shape)
+    d_matrix = matrix.new_zeros(matrix.shape)
     d_g = d_couplings.numpy()
     with _workers(features, graph[0], layout) as workers:
         d_features = features.new_zeros(workers.count if for_features else 1, *features.shape)
@@ -129,7 +144,7 @@ def _convolve_backward(
             torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
             if for_matrix:
                 d_matrix.addmm_(hidden[edges].mT, d_weights)
-    return _sum(d_features), d_hidden, d_matrix, d_couplings
+    return added(d_features), d_hidden, d_matrix, d_couplings
 
 
 @torch.library.custom_op(
@@ -149,8 +164,8 @@ def _convolve_double_backward(
 
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
     a, x, g, t_x, t_g = [array(value) for value in (gradient, features, couplings, t_features, t_couplings)]
-    d_gradient, d_couplings = torch.zeros_like(gradient), torch.empty_like(couplings)
-    d_hidden, d_matrix = torch.empty_like(hidden), torch.zeros_like(matrix)
+    d_gradient, d_couplings = gradient.new_zeros(gradient.shape), couplings.new_empty(couplings.shape)
+    d_hidden, d_matrix = hidden.new_empty(hidden.shape), matrix.new_zeros(matrix.shape)
     d_a, d_g = d_gradient.numpy(), d_couplings.numpy()
     with _workers(features, graph[0], layout) as workers:
         d_features = features.new_zeros(workers.count, *features.shape)
@@ -173,39 +188,44 @@ def _convolve_double_backward(
             if t_matrix is not None:
                 d_hidden[edges].addmm_(s_weights, t_matrix.mT)
             d_matrix.addmm_(hidden[edges].mT, d_weights).addmm_(t_hidden[edges].mT, s_weights)
-    return d_gradient, _sum(d_features), d_hidden, d_matrix, d_couplings
+    return d_gradient, added(d_features), d_hidden, d_matrix, d_couplings
 
 
-def _sum(parts: Tensor) -> Tensor:
-    return parts[0] if parts.shape[0] == 1 else parts.sum(0)
+class _Convolve(torch.autograd.Function):
+    generate_vmap_rule = True
+    setup_context = staticmethod(remember)
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        return torch.ops.simkit.convolve(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradient is None:
+            return (None,) * 8
+        flags = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
+        return needed(ctx, _ConvolveBackward.apply(gradient, *ctx.saved_tensors, *flags))
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*[value for value in inputs if isinstance(value, Tensor)])
+class _ConvolveBackward(torch.autograd.Function):
+    generate_vmap_rule = True
+    setup_context = staticmethod(remember)
 
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        return torch.ops.simkit.convolve_backward(*inputs)
 
-def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-    if gradient is None:
-        return (None,) * 7
-    wanted = ctx.needs_input_grad
-    found = torch.ops.simkit.convolve_backward(gradient.contiguous(), *ctx.saved_tensors, wanted[0], wanted[2])
-    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], None, None, None
-
-
-def _double_backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-    gradient, *given = ctx.saved_tensors[:5]
-    graph = ctx.saved_tensors[5:]
-    if not torch.is_grad_enabled():
+    @staticmethod
+    def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        gradient, *given = ctx.saved_tensors[:5]
+        graph = ctx.saved_tensors[5:]
+        if torch.is_grad_enabled():
+            return needed(ctx, _differentiable_double_backward(gradient, given, tangents, graph))
         filled = [
             torch.zeros_like(value) if tangent is None and place != 2 else tangent
             for place, (tangent, value) in enumerate(zip(tangents, given, strict=True))
         ]
-        found = torch.ops.simkit.convolve_double_backward(gradient, *given, *filled, *graph)
-    else:
-        found = _differentiable_double_backward(gradient, given, tangents, graph)
-    wanted = ctx.needs_input_grad
-    return *[value if needed else None for value, needed in zip(found, wanted, strict=False)], *[None] * 5
+        return needed(ctx, torch.ops.simkit.convolve_double_backward(gradient, *given, *filled, *graph))
 
 
 def _differentiable_double_backward(
@@ -217,13 +237,37 @@ def _differentiable_double_backward(
         if tangent is None:
             continue
         mixed = [tangent if index == place else value for index, value in enumerate(given)]
-        total[0] = total[0] + torch.ops.simkit.convolve(*mixed, *graph)
-        found = torch.ops.simkit.convolve_backward(gradient, *mixed, *graph, True, True)
+        total[0] = total[0] + _Convolve.apply(*mixed, *graph, gradient.shape[0])
+        found = _ConvolveBackward.apply(gradient, *mixed, *graph, True, True)
         for index, value in enumerate(found):
             if index != place:
                 total[index + 1] = total[index + 1] + value
     return total
 
 
-_convolve.register_autograd(_backward, setup_context=_remember)
-_convolve_backward.register_autograd(_double_backward, setup_context=_remember)
+@_convolve.register_fake
+def _(features, hidden, matrix, couplings, pointers, neighbour, layout, rows):
+    return features.new_empty(rows, features.shape[1])
+
+
+@_convolve_backward.register_fake
+def _(gradient, *given):
+    return tuple(value.new_empty(value.shape) for value in given[:4])
+
+
+@_convolve_double_backward.register_fake
+def _(*given):
+    return tuple(value.new_empty(value.shape) for value in given[:5])
+
+
+def _register_vmap(operator: Any) -> None:
+    def rule(info: Any, batched: Batched, *arguments: Any) -> tuple[Any, Any]:
+        return one_by_one(operator, info.batch_size, batched, arguments)
+
+    operator.register_vmap(rule)
+
+
+_register_vmap(_convolve)
+_register_vmap(_convolve_backward)
+_register_vmap(_convolve_double_backward)
+_convolve.register_autograd(_Convolve.backward, setup_context=remember)

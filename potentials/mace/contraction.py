@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from simkit.potentials.constants import Constants
 from simkit.potentials.kernels import kernels_apply
-from simkit.potentials.kernels.contraction import FACTORS, Terms, fused_contraction, make_terms
+from simkit.potentials.kernels.contraction import FACTORS, fused_contraction, make_terms
 from simkit.potentials.mace.couplings import full_couplings, monomials, polynomial_coefficients, recursion
 from simkit.potentials.mace.grouping import ElementGroups
 
@@ -34,12 +34,12 @@ class Contraction(Constants):
     def __init__(self, lmax: int, degree: int, correlation: int, channels: int, n_elements: int) -> None:
         super().__init__()
         self.correlation = correlation
+        self.nonzero: dict[int, Tensor] = {}
         weights = []
         for order in range(correlation, 0, -1):
             coupling = polynomial_coefficients(full_couplings(lmax, order, degree))
             self.register_constant(f"coupling_{order}", coupling)
-            nonzero = torch.nonzero((coupling.abs() > 1e-12).any(0).flatten())[:, 0]
-            self.register_buffer(f"nonzero_{order}", nonzero, persistent=False)
+            self.nonzero[order] = torch.nonzero((coupling.abs() > 1e-12).any(0).flatten())[:, 0]
             paths = coupling.shape[0]
             weights.append(nn.Parameter(torch.randn(n_elements, paths, channels) / paths))
         self.weights_max, *rest = weights
@@ -73,7 +73,7 @@ class Contraction(Constants):
         """Weights, couplings and places of couplings that do not vanish, for products of 1, 2, ... factors."""
         for order in range(1, self.correlation + 1):
             weight = self.weights_max if order == self.correlation else self.weights[self.correlation - 1 - order]
-            yield weight, self.get_buffer(f"coupling_{order}"), self.get_buffer(f"nonzero_{order}")
+            yield weight, self.get_buffer(f"coupling_{order}"), self.nonzero[order]
 
 
 class SymmetricContraction(nn.Module):
@@ -106,8 +106,7 @@ class SymmetricContraction(nn.Module):
                 for degree, part in enumerate(self.contractions)
                 for factors, component in part.products()  # type: ignore[operator]
             ]
-            for name, table in make_terms(products, (lmax + 1) ** 2)._asdict().items():
-                self.register_buffer(f"fused_{name}", table, persistent=False)
+            self.terms = make_terms(products, (lmax + 1) ** 2)
 
     def forward(
         self, features: Float[Tensor, "atoms components channels"], groups: ElementGroups | None
@@ -130,8 +129,7 @@ class SymmetricContraction(nn.Module):
             else groups.places()
         )
         parts = [part.nonzero_coefficients(present) for part in self.contractions]  # type: ignore[operator]
-        terms = Terms(*[self.get_buffer(f"fused_{name}") for name in Terms._fields])
-        return fused_contraction(features, torch.cat(parts, 1), element, terms, self.outputs)
+        return fused_contraction(features, torch.cat(parts, 1), element, self.terms, self.outputs)
 
 
 def symmetric_contraction(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from simkit.potentials.irreps import Path
 from simkit.potentials.kernels import kernels_apply
-from simkit.potentials.kernels.convolution import fused_convolution
+from simkit.potentials.kernels.convolution import Layout, fused_convolution
 from simkit.potentials.mace.clebsch_gordan import clebsch_gordan
 
 
@@ -39,8 +39,8 @@ class Edges:
         """The same edges as the implementation that suits them wants them."""
         if not kernels_apply(self.vectors):
             return self.padded(n_atoms)
-        counts = torch.bincount(self.centre, minlength=n_atoms)
-        return replace(self, pointers=torch.cat([counts.new_zeros(1), counts.cumsum(0)]))
+        atoms = torch.arange(n_atoms + 1, device=self.centre.device)
+        return replace(self, pointers=torch.searchsorted(self.centre, atoms))
 
     def padded(self, n_atoms: int, waste: float = 1.6) -> Edges:
         """The same edges with equally many rows for each atom, unless that takes more than ``waste`` times as many.
@@ -88,7 +88,7 @@ def convolution(
     edges: Edges,
     paths: Sequence[Path],
     table: Float[Tensor, "harmonics couplings"],
-    layout: Int[Tensor, "paths 7"],
+    layout: Layout,
 ) -> list[Tensor]:
     """``m_{i,p,m3} = Σ_j w_{ij,p} Σ_{m1,m2} C(l1 m1, l2 m2; l3 m3) h_{j,l1,m1} Y_{l2,m2}(r̂_ij)`` in each channel.
 

@@ -47,8 +47,9 @@ class ElementGroups:
         return torch.cat(results)[self.inverse]
 
     def places(self) -> tuple[Int[Tensor, " present"], Int[Tensor, " atoms"]]:
-        """The elements that are present, and the place among them of each atom's; not within compilation."""
-        assert self.present is not None
+        """The elements that are present, and the place among them of each atom's; within compilation all elements."""
+        if self.present is None:
+            return torch.arange(self.n_elements, device=self.index.device), self.index
         present = torch.tensor([element for element, _ in self.present], dtype=torch.int64, device=self.index.device)
         rank = torch.zeros(self.n_elements, dtype=torch.int64, device=self.index.device)
         rank[present] = torch.arange(len(present), device=self.index.device)

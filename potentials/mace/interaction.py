@@ -69,14 +69,13 @@ class Convolution(Constants):
     """Paths, their coupling table and the channels of the message of each degree."""
 
     table: Tensor
-    layout: Tensor
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
         self.channels = widths.edges[0]
         self.paths = coupling_paths(len(widths.edges) - 1, widths.lmax, widths.lmax)
         self.register_constant("table", coupling_table(self.paths, widths.lmax), persistent=False)
-        self.register_buffer("layout", path_layout(self.paths), persistent=False)
+        self.layout = path_layout(self.paths)
 
     @property
     def outputs(self) -> list[int]:

@@ -75,10 +75,7 @@ class TestNonLinear(Uncompiled):
 
 
 class ByKernels:
-    """By kernels; functions that torch transforms see the reference."""
-
-    test_compiled = None
-    test_vmap_over_parameters = None
+    """By kernels, also where torch transforms or compiles."""
 
     @pytest.fixture(autouse=True)
     def computed_by(self) -> Iterator[None]:

@@ -137,18 +137,6 @@ def test_choice() -> None:
         assert not kernels_apply(here)
 
 
-def test_transformations_of_functions_see_the_reference() -> None:
-    seen = []
-
-    def function(x: Tensor) -> Tensor:
-        seen.append(kernels_apply(x))
-        return x.square().sum()
-
-    torch.func.grad(function)(torch.ones(2))
-    torch.func.vmap(function)(torch.ones(2, 2))
-    assert seen == [False, False]
-
-
 def test_only_wanted_derivatives() -> None:
     """With frozen parameters, features that are constant and a layer that is not trained."""
     messages = Messages(1, 2)

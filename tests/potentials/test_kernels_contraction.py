@@ -103,7 +103,7 @@ def test_couplings_that_vanish_do_not_matter(degree: int) -> None:
     """Every coupling beyond rounding is a term."""
     part = SymmetricContraction(3, 2, 3, 1, 1).contractions[degree]
     for order in (1, 2, 3):
-        coupling, kept = part.get_buffer(f"coupling_{order}").flatten(1), part.get_buffer(f"nonzero_{order}")
+        coupling, kept = part.get_buffer(f"coupling_{order}").flatten(1), part.nonzero[order]
         rest = torch.ones(coupling.shape[1], dtype=torch.bool)
         rest[kept] = False
         assert coupling[:, rest].abs().max() < 1e-14
