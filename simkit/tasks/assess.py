@@ -16,11 +16,11 @@ from simkit.errors import DataError
 from simkit.files import file_hash, write_json
 from simkit.progress import Progress, Silent
 from simkit.tasks.data import open_data
-from simkit.tasks.frames import in_words
 from simkit.tasks.models import open_model
 from simkit.tasks.parity import Parity, compare
 from simkit.tasks.settings import BATCH_ATOMS
 from simkit.training.sources import ReadingSettings
+from simkit.uncertainty.ase_results import in_words
 from simkit.uncertainty.base import UncertainPotential
 from simkit.units import ERROR_UNITS
 

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import iread
 from ase.io.extxyz import write_extxyz
-from torch import Tensor
 
 from simkit.datasets.ase_frames import atoms_from_frame
 from simkit.datasets.files import open_dataset
 from simkit.errors import DataError, InvalidSystemError, UnsupportedElementError
-from simkit.uncertainty.prediction import Provenance, UncertainPrediction
 
 EXTXYZ = (".xyz", ".extxyz")
 HDF5 = (".h5", ".hdf5")
@@ -166,33 +164,6 @@ def attach(atoms: Atoms, **results: Any) -> Atoms:
     present = {name: value for name, value in results.items() if value is not None}
     atoms.calc = SinglePointCalculator(atoms, **present)
     return atoms
-
-
-def attach_uncertainties(frames: Sequence[Atoms], prediction: UncertainPrediction) -> None:
-    """Give frames the uncertainties of their results, as ``info`` and arrays that files keep; changes the frames."""
-    ends = np.cumsum([len(atoms) for atoms in frames])[:-1]
-    for name in ("forces_std", "force_sigma", "energies_std", "score"):
-        values = getattr(prediction, name)
-        if values is not None:
-            for atoms, part in zip(frames, np.split(_array(values), ends), strict=True):
-                atoms.set_array(name, part)
-    for name in ("energy_std", "stress_std"):
-        values = getattr(prediction, name)
-        if values is not None:
-            for atoms, value in zip(frames, _array(values), strict=True):
-                if np.isfinite(value).all():
-                    atoms.info[name] = value if value.ndim else float(value)
-    for atoms in frames:
-        atoms.info["uncertainty"] = in_words(prediction.provenance)
-
-
-def in_words(provenance: Provenance) -> str:
-    """The method, and whether it is calibrated."""
-    return f"{provenance.method}, {'calibrated' if provenance.calibrated else 'not calibrated'}"
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()
 
 
 def keep_references(atoms: Atoms) -> None:

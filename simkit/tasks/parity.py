@@ -16,7 +16,11 @@ from simkit.files import atomic_path
 from simkit.potential import IgnoredConditions, Potential, require_elements
 from simkit.progress import Progress
 from simkit.tasks.models import foresee, grouped_by_atoms
+from simkit.uncertainty.comparison import Comparison
 from simkit.uncertainty.prediction import UncertainPrediction
+
+VANISHING = 1e-9
+"""Forces and their deviations below this, in eV/Å, are zero by symmetry and say nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,24 @@ class Parity:
         if self.forces_cov is None:
             return None
         return np.sqrt(np.trace(self.forces_cov, axis1=1, axis2=2).clip(min=0) / 3)
+
+    def comparison(self) -> Comparison:
+        """The same, to calibrate or to judge; forces that are zero by symmetry are left out, as is their deviation."""
+        forces = self.forces
+        if self.forces_cov is not None:
+            sizes = np.abs(forces).max((1, 2)) + np.abs(self.forces_cov).max((1, 2)) ** 0.5
+            forces = np.where((sizes < VANISHING)[:, None, None], np.nan, forces)
+        return Comparison(
+            counts=self.counts,
+            energy=self.energy,
+            forces=forces,
+            stress=self.stress,
+            groups=self.groups,
+            energy_std=self.energy_std,
+            forces_cov=self.forces_cov,
+            stress_std=self.stress_std,
+            score=self.score,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all arrays to an ``.npz`` file, atomically; :func:`read_parity` reads it."""

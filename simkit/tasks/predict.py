@@ -22,7 +22,6 @@ from simkit.progress import Progress, Silent, Task
 from simkit.system import System
 from simkit.tasks.frames import (
     attach,
-    attach_uncertainties,
     count_frames,
     frame_name,
     keep_references,
@@ -33,6 +32,7 @@ from simkit.tasks.frames import (
 )
 from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
 from simkit.tasks.settings import BATCH_ATOMS
+from simkit.uncertainty.ase_results import OF_SYSTEM, UNCERTAINTIES, keep_in_atoms
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.prediction import UncertainPrediction
 
@@ -54,8 +54,8 @@ def predict_file(
     ``atoms.get_volume()``), so that ``ase.io.read`` puts them into ``atoms.calc``. All other data of the frames stay:
     ``info``, arrays, constraints. Energies and forces that they came with are kept as ``REF_energy`` and so on.
     Uncertain potentials also leave ``info["energy_std"]`` (eV), ``info["stress_std"]`` (eV/Å³), the text
-    ``info["uncertainty"]`` (the method, and whether it is calibrated) and the arrays ``forces_std`` and ``force_sigma``
-    (eV/Å), or ``score``.
+    ``info["uncertainty"]`` (the method, and whether it is calibrated) and arrays such as ``force_sigma`` (eV/Å); see
+    :mod:`simkit.uncertainty.ase_results`.
 
     Args:
         model: own model file or one of mace-torch.
@@ -133,8 +133,23 @@ def predict_batch(
             stress = ase_stress(virials[index], atoms)
         attach(atoms, energy=energy, forces=forces[index], stress=stress)
     if isinstance(prediction, UncertainPrediction):
-        attach_uncertainties(frames, prediction)
+        for atoms, results in zip(frames, _uncertainties(prediction, ends), strict=True):
+            keep_in_atoms(atoms, results, prediction.provenance)
     return frames
+
+
+def _uncertainties(prediction: UncertainPrediction, ends: ndarray) -> list[dict[str, Any]]:
+    """What is known of each frame; the stress of those that are not periodic along three axes is not."""
+    results: list[dict[str, Any]] = [{} for _ in range(len(prediction.energy))]
+    for name in UNCERTAINTIES:
+        values = getattr(prediction, name)
+        if values is None:
+            continue
+        array = values.double().cpu().numpy()
+        for result, value in zip(results, array if name in OF_SYSTEM else np.split(array, ends), strict=True):
+            if np.isfinite(value).all():
+                result[name] = value if np.ndim(value) else float(value)
+    return results
 
 
 def _predicted(
