@@ -13,15 +13,18 @@ from simkit.errors import ModelFileError, SimkitError
 from simkit.potential import Potential
 
 CATALOGUE: Mapping[str, str] = {
+    "calibrated": "simkit.uncertainty.calibrated:Calibrated",
     "dispersion-d3": "simkit.potentials.dispersion:DispersionD3",
     "element-shift": "simkit.potentials.element_shift:ElementShift",
     "ensemble": "simkit.uncertainty.ensemble:Ensemble",
     "hyperactive": "simkit.uncertainty.bias:Hyperactive",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
+    "llpr": "simkit.uncertainty.llpr:LLPR",
     "mace": "simkit.potentials.mace:MACE",
     "morse": "simkit.potentials.morse:Morse",
     "one-head": "simkit.potentials.one_head:OneHead",
     "painn": "simkit.potentials.painn:PaiNN",
+    "stacked-ensemble": "simkit.uncertainty.stacked:StackedEnsemble",
     "stillinger-weber": "simkit.potentials.stillinger_weber:StillingerWeber",
     "sum": "simkit.potentials.sum:Sum",
     "uncertainty-driven": "simkit.uncertainty.bias:UncertaintyDriven",

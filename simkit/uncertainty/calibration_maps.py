@@ -24,6 +24,7 @@ from simkit.uncertainty.residuals import CalibrationError
 GlobalKind = Literal["nll", "mae", "crps", "ratio", "finite-committee"]
 MapKind = Literal["nll", "mae", "crps", "ratio", "finite-committee", "power-law", "isotonic"]
 
+MUSIL = "F. Musil et al., J. Chem. Theory Comput. 15, 906 (2019), doi:10.1021/acs.jctc.8b00959"
 IMBALZANO = "G. Imbalzano et al., J. Chem. Phys. 154, 074102 (2021), doi:10.1063/5.0036522"
 
 
@@ -44,6 +45,11 @@ class CalibrationMap(ABC):
     def config(self) -> dict[str, Any]:
         """JSON-compatible description."""
         return {"kind": self.kind, **asdict(self)}
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """References to cite."""
+        return (MUSIL,)
 
     @property
     def identifier(self) -> str:
@@ -74,6 +80,11 @@ class GlobalMap(CalibrationMap):
     def __call__(self, sigmas: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:
         """``α σ``."""
         return self.alpha * sigmas
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """References to cite."""
+        return (MUSIL, IMBALZANO) if self.fitted_by == "finite-committee" else (MUSIL,)
 
     def rule(self, dof: float) -> StudentT:
         """Gaussian intervals after ``nll``, ``mae``, ``crps``; Student's where α is that of infinitely many members.

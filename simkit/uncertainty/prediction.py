@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from simkit.errors import SimkitError
+from simkit.uncertainty.intervals import IntervalRule, Intervals
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -67,6 +70,7 @@ class UncertainPrediction:
         epistemic_energy_std: the part that more data would remove.
         score: of each atom: a number that grows with the error, of methods that claim no standard deviation.
         samples: draws of the parameters.
+        rule: how intervals follow from the prediction, of calibrated and conformal potentials.
     """
 
     energy: Float[Tensor, " systems"]
@@ -82,6 +86,20 @@ class UncertainPrediction:
     epistemic_energy_std: Float[Tensor, " systems"] | None = None
     score: Float[Tensor, " atoms"] | None = None
     samples: Samples | None = None
+    rule: IntervalRule | None = None
+
+    def interval(self, level: float = 0.9) -> Intervals:
+        """Intervals each of which holds the truth with the probability ``level``, on data like those of calibration.
+
+        Raises:
+            SimkitError: the prediction is not calibrated, or the level is not within (0, 1).
+        """
+        if self.rule is None:
+            raise SimkitError(
+                f"expected a calibrated prediction to give intervals of {level:g}, found that of {self.provenance.method} "
+                "as it is: its deviations may be wrong by any factor. Wrap the potential in Calibrated or Conformal"
+            )
+        return self.rule.interval(self, level)
 
     @property
     def forces_std(self) -> Float[Tensor, "atoms 3"] | None:
