@@ -110,8 +110,8 @@ class RescalingVerlet:
         drift = (shape_mobility * dt)[:, None, None] * deviator
         strain = drift + (2 * shape_mobility * dt).sqrt()[:, None, None] * noise
         growth = torch.linalg.matrix_exp(strain)
-        back = rotation_back(before.system.cell.double(), before.system.cell.double() @ growth)
-        back = torch.where((dt == 0)[:, None, None], torch.eye(3, dtype=back.dtype, device=back.device), back)
+        cell = before.system.cell.double()
+        back = rotation_back(cell, cell @ growth, dt)
         matrix = factor[:, None, None] * growth @ back
         momentum_matrix = torch.linalg.matrix_exp(-strain) @ back / factor[:, None, None]
         jump = Jump(step, mobility, strain, back.mT @ strain @ back, shape_mobility)

@@ -57,14 +57,18 @@ def _times(state: MDState, rows: Tensor, matrices: Tensor) -> Tensor:
     return (rows[:, None, :] @ matrices[state.system.batch])[:, 0]
 
 
-def rotation_back(old: Float[Tensor, "systems 3 3"], new: Float[Tensor, "systems 3 3"]) -> Float[Tensor, "systems 3 3"]:
-    """The rotation R for which ``new R`` stands in space as ``old`` did.
+def rotation_back(
+    old: Float[Tensor, "systems 3 3"], new: Float[Tensor, "systems 3 3"], dt: Float[Tensor, " systems"]
+) -> Float[Tensor, "systems 3 3"]:
+    """The rotation R for which ``new R`` stands in space as ``old`` did; the identity where ``dt`` is zero.
 
     Any cell is ``h = L Q`` with L lower triangular with a positive diagonal and Q orthogonal. A cell stands as another
     does if their Q are the same: the first vector has the direction it had, and the second is in the plane of both.
     Strains that are symmetric matrices turn a cell a little, step by step; this takes it back.
     """
-    return _frame(new).mT @ _frame(old)
+    back = _frame(new).mT @ _frame(old)
+    identity = torch.eye(3, dtype=back.dtype, device=back.device)
+    return torch.where((dt == 0)[:, None, None], identity, back)
 
 
 def _frame(cell: Float[Tensor, "systems 3 3"]) -> Float[Tensor, "systems 3 3"]:

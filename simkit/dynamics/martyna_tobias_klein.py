@@ -137,9 +137,7 @@ class Dilation:
         step = dt[:, None, None] * velocity
         growth = torch.linalg.matrix_exp(step)
         cell = state.system.cell.double()
-        back = rotation_back(cell, cell @ growth)
-        identity = torch.eye(3, dtype=back.dtype, device=back.device)
-        back = torch.where((dt == 0)[:, None, None], identity, back)
+        back = rotation_back(cell, cell @ growth, dt)
         shrinking = friction[:, None, None] * torch.linalg.matrix_exp(-step)
         after = deformed(state, growth @ back, shrinking @ back)
         turned = torch.where((dt == 0)[:, None, None], velocity, self.piston.allowed(back.mT @ velocity @ back))
