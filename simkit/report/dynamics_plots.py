@@ -61,37 +61,37 @@ def energy_conservation(log: Table, n_atoms: int) -> Figure:
 
 def temperature(log: Table, target: float | None) -> Figure:
     """Temperature over time, with its running mean and the thermostat's temperature."""
-    time, values = log["time_fs"] * 1e-3, log["temperature_k"]
-    mean = np.cumsum(values) / np.arange(1, len(values) + 1)
-    with canvas() as (figure, axes):
-        axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
-        axes.plot(time, mean, color=VERMILLION, label="running mean")
-        if target is not None:
-            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"target {target:g} K")
-        axes.set_xlabel("time (ps)")
-        axes.set_ylabel("temperature (K)")
-        axes.set_ylim(0, 1.25 * values.max())
-        axes.legend(loc="upper right", ncols=2, columnspacing=1.2)
-        svg = as_svg(figure)
+    values = log["temperature_k"]
+    svg = _with_running_mean(log, values, target, "temperature", "K", (0, 1.25 * values.max()))
     half = values[len(values) // 2 :].mean()
     return Figure(svg, f"Temperature over time; mean of the second half {half:.0f} K.", "Kinetic temperature.")
 
 
 def pressure(log: Table, target: float | None) -> Figure:
     """Pressure over time, with its running mean and the barostat's pressure."""
-    time, values = log["time_fs"] * 1e-3, log["pressure_gpa"]
+    values = log["pressure_gpa"]
+    svg = _with_running_mean(log, values, target, "pressure", "GPa", None)
+    half = digits(float(values[len(values) // 2 :].mean()))
+    return Figure(svg, f"Pressure over time; mean of the second half {half} GPa.", "Pressure, kinetic part included.")
+
+
+def _with_running_mean(
+    log: Table, values: ndarray, target: float | None, name: str, unit: str, limits: tuple[float, float] | None
+) -> bytes:
+    """A quantity over time, with its running mean and the value that it is held at."""
+    time = log["time_fs"] * 1e-3
     mean = np.cumsum(values) / np.arange(1, len(values) + 1)
     with canvas() as (figure, axes):
         axes.plot(time, values, color=BLUE, linewidth=0.6, alpha=0.55)
         axes.plot(time, mean, color=VERMILLION, label="running mean")
         if target is not None:
-            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"target {target:g} GPa")
+            axes.axhline(target, color="black", linestyle="--", linewidth=1, label=f"target {target:g} {unit}")
         axes.set_xlabel("time (ps)")
-        axes.set_ylabel("pressure (GPa)")
+        axes.set_ylabel(f"{name} ({unit})")
+        if limits is not None:
+            axes.set_ylim(*limits)
         axes.legend(loc="upper right", ncols=2, columnspacing=1.2)
-        svg = as_svg(figure)
-    half = digits(float(values[len(values) // 2 :].mean()))
-    return Figure(svg, f"Pressure over time; mean of the second half {half} GPa.", "Pressure, kinetic part included.")
+        return as_svg(figure)
 
 
 def volume(log: Table, n_atoms: int) -> Figure:
