@@ -96,7 +96,7 @@ class UncertainPrediction:
         """
         if self.rule is None:
             raise SimkitError(
-                f"expected a calibrated prediction to give intervals of {level:g}, found that of {self.provenance.method} "
+                f"expected a calibrated prediction for intervals of {level:g}, found that of {self.provenance.method} "
                 "as it is: its deviations may be wrong by any factor. Wrap the potential in Calibrated or Conformal"
             )
         return self.rule.interval(self, level)
