@@ -19,6 +19,9 @@ from simkit.system import System, concatenate
 UNMEASURED = 512
 """So many atoms are evaluated together without measuring first how many the memory holds."""
 
+COUNTED = 64
+"""Systems whose neighbours are counted together: one search costs as much as several small systems."""
+
 
 def evaluate_many(
     potential: Potential,
@@ -66,7 +69,7 @@ def _grouped(potential: Potential, systems: Sequence[System], budget: Budget) ->
     if math.isinf(budget.max_pairs) and math.isinf(budget.memory):
         pairs = [0] * len(systems)
     else:
-        pairs = [build_neighbours(system, potential.cutoff).n_edges for system in systems]
+        pairs = _pair_counts(systems, potential.cutoff)
     groups: list[list[System]] = []
     atoms = edges = 0
     for system, count in zip(systems, pairs, strict=True):
@@ -76,6 +79,16 @@ def _grouped(potential: Potential, systems: Sequence[System], budget: Budget) ->
         groups[-1].append(system)
         atoms, edges = atoms + system.n_atoms, edges + count
     return groups
+
+
+def _pair_counts(systems: Sequence[System], cutoff: float) -> list[int]:
+    """Number of neighbours within ``cutoff`` (Å) of all atoms of each system; many systems are searched together."""
+    counts: list[int] = []
+    for first in range(0, len(systems), COUNTED):
+        batch = concatenate(systems[first : first + COUNTED])
+        found = build_neighbours(batch, cutoff)
+        counts += torch.bincount(batch.batch[found.centre], minlength=batch.n_systems).tolist()
+    return counts
 
 
 def _evaluate_group(potential: Potential, group: list[System], outputs: Sequence[str], first: int) -> list[Prediction]:
