@@ -132,26 +132,30 @@ def open_parts(
         raise DataError(f"{data}: split.test {split.test} of {len(kept)} frames are none: give a larger number")
     return Parts(
         training,
-        for_validation if validation is None else _molecules(validation, reading),
-        (for_test if len(for_test) else None) if test is None else _molecules(test, reading),
+        for_validation if validation is None else open_without_isolated_atoms(validation, reading),
+        (for_test if len(for_test) else None) if test is None else open_without_isolated_atoms(test, reading),
         Subset(dataset, sorted(alone)),
         asdict(record),
     )
+
+
+def open_without_isolated_atoms(path: str | os.PathLike[str], reading: ReadingSettings | None) -> Dataset:
+    """The frames of a file that are not isolated atoms.
+
+    Raises:
+        DataError: there are none.
+    """
+    dataset = open_data(path, reading)
+    alone = _isolated(dataset)
+    if len(alone) == len(dataset):
+        raise DataError(f"{path}: expected molecules or crystals, found isolated atoms only")
+    return Subset(dataset, [index for index in range(len(dataset)) if index not in alone]) if alone else dataset
 
 
 def _isolated(dataset: Dataset) -> set[int]:
     """Indices of the frames that are isolated atoms."""
     single = np.flatnonzero(dataset.atom_counts() == 1).tolist()
     return {index for index in single if dataset[index].is_isolated_atom}
-
-
-def _molecules(path: str | os.PathLike[str], reading: ReadingSettings | None) -> Dataset:
-    """The frames of a file without isolated atoms."""
-    dataset = open_data(path, reading)
-    alone = _isolated(dataset)
-    if len(alone) == len(dataset):
-        raise DataError(f"{path}: expected molecules or crystals, found isolated atoms only")
-    return Subset(dataset, [index for index in range(len(dataset)) if index not in alone]) if alone else dataset
 
 
 def _signed(values: Tensor | None, sign: int) -> Tensor | None:

@@ -1,0 +1,174 @@
+"""Calibration of an ensemble whose deviations are known, on frames whose errors are known.
+
+The members are Lennard-Jones potentials with different wells, so that every deviation is a fixed fraction of the mean.
+Labels differ from the mean by twice the deviation, in either direction for each trajectory.
+"""
+
+import json
+from functools import partial
+from itertools import cycle
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+import simkit
+from simkit.errors import SimkitError, SimkitWarning
+from simkit.system import System
+from simkit.tasks import calibrate
+from simkit.tasks.calibrate import IN_SAMPLE
+from simkit.tasks.calibration_data import read_residuals
+from simkit.uncertainty.calibrated import Calibrated
+from simkit.uncertainty.residuals import NotFiniteError, TooFewGroupsError
+from simkit.uncertainty.settings import CalibrationSettings, EnsembleMethod
+
+calibrate_files = partial(calibrate.calibrate_files, repeats=10)
+SPREAD = np.std([100, 104, 110], ddof=1) / np.mean([100, 104, 110])
+
+
+@pytest.fixture
+def labelled(tmp_path, argon_ensemble):
+    """Write frames whose errors are so many deviations; returns the path."""
+
+    def labelled(name, seed, deviations=2.0, groups=6, frames=12):
+        calculator, random = simkit.Calculator(argon_ensemble), np.random.default_rng(seed)
+        written = []
+        for index, sign in zip(range(frames), cycle((1, -1))):
+            atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+            atoms.rattle(0.1, rng=random)
+            atoms.calc = calculator
+            factor = 1 + sign * deviations * SPREAD
+            values = {key: factor * getattr(atoms, f"get_{key}")() for key in ("potential_energy", "forces", "stress")}
+            values["energy"] = values.pop("potential_energy")
+            frame = bulk("Ar", "fcc", a=5.3, cubic=True)
+            frame.positions = atoms.positions
+            frame.calc = SinglePointCalculator(frame, **values)
+            if groups:
+                frame.info["group"] = f"{name}{index % groups}"
+            written.append(frame)
+        path = tmp_path / f"{name}.xyz"
+        write(path, written)
+        return path
+
+    return labelled
+
+
+def of(summary, target, domain, method="model"):
+    wanted = (target, domain, method)
+    (line,) = (one for one in summary["assessments"] if (one["target"], one["domain"], one["method"]) == wanted)
+    return line
+
+
+def test_the_factor_is_found_and_holds_on_other_frames(tmp_path, argon_ensemble, labelled):
+    calibration, test = labelled("calibration", 0), labelled("test", 1)
+    summary = calibrate_files(argon_ensemble, calibration, tmp_path / "out", test={"cold": test})
+    assert summary["map"]["alpha"] == pytest.approx(2, rel=1e-5)
+    assert (summary["calibration_frames"], summary["calibration_groups"]) == (12, 6)
+    assert summary["warnings"] == []
+    for target in ("energy", "force-vectors", "stress"):
+        line = of(summary, target, "cold")
+        assert line["values"]["z_std"] == pytest.approx(1, rel=1e-3)
+        assert (line["rows"], line["groups"]) == ({"energy": 12, "force-vectors": 48, "stress": 72}[target], 6)
+    # this deviation is a fraction of the force, so the baseline that scales the force is as good
+    free = of(summary, "force-vectors", "cold", "size of the force")
+    assert free["values"]["nll"] == pytest.approx(of(summary, "force-vectors", "cold")["values"]["nll"], abs=0.1)
+    assert json.loads((tmp_path / "out" / "calibration.json").read_text()) == summary
+    rows = read_residuals(tmp_path / "out" / "calibration.npz")[("cold", "force-vectors")]
+    np.testing.assert_allclose(np.linalg.norm(rows.errors, axis=1), np.sqrt(3) * rows.sigmas, rtol=1e-4)
+
+
+def test_the_file_is_a_calibrated_potential(tmp_path, argon_ensemble, labelled):
+    calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out")
+    potential, raw = simkit.load_model(tmp_path / "out" / "model.simkit"), simkit.load_model(argon_ensemble)
+    assert isinstance(potential, Calibrated)
+    assert potential.provenance.calibrated
+    system = System.from_ase(read(tmp_path / "calibration.xyz"))
+    found, before = potential.predict(system), raw.predict(system)
+    np.testing.assert_allclose(found.force_sigma, 2 * before.force_sigma, rtol=1e-5)
+    np.testing.assert_array_equal(found.forces, before.forces)
+
+
+def test_without_test_frames_the_calibration_frames_are_judged_and_this_is_said(tmp_path, argon_ensemble, labelled):
+    summary = calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out")
+    assert summary["in_sample"]
+    assert of(summary, "force-vectors", IN_SAMPLE)["values"]["z_std"] == pytest.approx(1, rel=1e-6)
+
+
+def test_several_models_are_an_ensemble(tmp_path, argon_model, labelled):
+    other = tmp_path / "other.simkit"
+    simkit.save_model(other, type(simkit.load_model(argon_model))(0.0110, 3.4, 7.0, elements=(10, 18)))
+    data = labelled("calibration", 0)
+    summary = calibrate_files([argon_model, other], data, tmp_path / "out", method=EnsembleMethod())
+    assert summary["method"] == "deep ensemble"
+    assert summary["degrees_of_freedom"] == 1
+
+
+def test_calibrating_again_replaces_the_calibration(tmp_path, argon_ensemble, labelled):
+    calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out")
+    again = calibrate_files(tmp_path / "out" / "model.simkit", labelled("more", 1, 3.0), tmp_path / "again")
+    assert again["map"]["alpha"] == pytest.approx(3, rel=1e-5)
+
+
+def test_energies_alone_calibrate_too(tmp_path, argon_ensemble, labelled):
+    path = labelled("calibration", 0)
+    frames = read(path, ":")
+    for frame in frames:
+        frame.calc = SinglePointCalculator(frame, energy=frame.get_potential_energy())
+    write(path, frames)
+    summary = calibrate_files(argon_ensemble, path, tmp_path / "out")
+    assert summary["map"]["alpha"] == pytest.approx(2, rel=1e-5)
+    assert {line["target"] for line in summary["assessments"]} == {"energy"}
+
+
+def test_a_domain_where_the_calibration_does_not_hold_is_named(tmp_path, argon_ensemble, labelled):
+    data = {"cold": labelled("cold", 1), "hot": labelled("hot", 2, deviations=6.0)}
+    with pytest.warns(SimkitWarning, match="hot: errors of .* are 3 times as large as predicted") as said:
+        calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out", test=data)
+    assert len(said) == 3  # energies, forces, stresses
+    summary = json.loads((tmp_path / "out" / "calibration.json").read_text())
+    assert len(summary["warnings"]) == 3
+
+
+def test_frames_of_the_training_are_named(tmp_path, argon_ensemble, labelled):
+    calibration = labelled("calibration", 0)
+    with pytest.warns(SimkitWarning) as said:
+        calibrate_files(argon_ensemble, calibration, tmp_path / "out", train=calibration, test={"same": calibration})
+    texts = [str(one.message) for one in said]
+    assert any("12 of 12 calibration frames are training frames too" in text for text in texts)
+    assert any("12 of 12 test frames (same) are calibration frames too" in text for text in texts)
+    assert any("groups that have training frames too" in text for text in texts)
+
+
+def test_trajectories_are_counted(tmp_path, argon_ensemble, labelled):
+    with pytest.raises(TooFewGroupsError, match="independent"):
+        calibrate_files(argon_ensemble, labelled("one", 0, groups=1), tmp_path / "out")
+    with pytest.warns(SimkitWarning, match="on 3 independent groups"):
+        calibrate_files(argon_ensemble, labelled("three", 0, groups=3), tmp_path / "out")
+    with pytest.warns(SimkitWarning, match="12 of 12 calibration frames name no trajectory"):
+        calibrate_files(argon_ensemble, labelled("none", 0, groups=0), tmp_path / "out")
+
+
+def test_what_cannot_be_calibrated(tmp_path, argon_ensemble, argon_model, labelled):
+    data = labelled("calibration", 0)
+    with pytest.raises(SimkitError, match="one model alone does not tell its errors"):
+        calibrate_files(argon_model, data, tmp_path / "out")
+    with pytest.raises(SimkitError, match="at least two members"):
+        calibrate_files(argon_model, data, tmp_path / "out", method=EnsembleMethod())
+    with pytest.raises(SimkitError, match="has an uncertainty of its own"):
+        calibrate_files(argon_ensemble, data, tmp_path / "out", method=EnsembleMethod())
+    with pytest.raises(SimkitError, match="at least 4 members"):
+        calibrate_files(argon_ensemble, data, tmp_path / "out", calibration=CalibrationSettings(map="finite-committee"))
+
+
+def test_predictions_that_are_not_numbers(tmp_path, argon_ensemble, labelled, monkeypatch):
+    def broken(self, *arguments, **options):
+        prediction = original(self, *arguments, **options)
+        prediction.forces[0] = np.nan
+        return prediction
+
+    original = type(simkit.load_model(argon_ensemble)).predict
+    monkeypatch.setattr(type(simkit.load_model(argon_ensemble)), "predict", broken)
+    with pytest.raises(NotFiniteError, match="NaN"):
+        calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out")
