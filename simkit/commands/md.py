@@ -9,7 +9,7 @@ import typer
 
 from simkit.commands.options import Device, Dtype, Head, Model, Structures, model_options, require_inputs
 from simkit.errors import SimkitError
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, Precision, Velocities
+from simkit.tasks.settings import PRECISION, Collecting, Dynamics, Ensemble, Precision, Velocities, Watching
 
 SEVERAL = "Several systems: numbers with commas."
 
@@ -53,6 +53,17 @@ def md(
     ] = Dynamics.save_every,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between two lines of the log.")] = Dynamics.log_every,
     precision: Annotated[Precision, typer.Option(help="Of the trajectory.")] = Dynamics.precision,
+    stop_above: Annotated[
+        float | None,
+        typer.Option(help="Stop where the calibrated uncertainty of the force on an atom is above this, in eV/Å."),
+    ] = None,
+    checks: Annotated[
+        str, typer.Option(help="K/N: in K of the last N checks; a check every --log-every steps.")
+    ] = f"{Watching.checks}/{Watching.of}",
+    collect: Annotated[
+        str | None,
+        typer.Option(help="LOW,HIGH: keep frames with uncertainties between, in eV/Å, to be labelled."),
+    ] = None,
     frame: Annotated[
         str, typer.Option(help="Frame of the file to start from, from 0; -1 is the last; all: side by side.")
     ] = "-1",
@@ -89,6 +100,7 @@ def md(
         save_every=save_every,
         log_every=log_every,
         precision=precision,
+        uncertainty=_watching(stop_above, checks, collect, log_every),
         frame="all" if frame == "all" else _frame(frame),
         **model_options(device, dtype, head),
         progress=Terminal(),
@@ -127,6 +139,18 @@ def _print_systems(systems: list[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _watching(stop_above: float | None, checks: str, collect: str | None, every: int) -> Watching | None:
+    if stop_above is None and collect is None:
+        return None
+    try:
+        wanted, of = (int(word) for word in checks.split("/"))
+        bounds = None if collect is None else [float(word) for word in collect.split(",")]
+        kept = None if bounds is None else Collecting(bounds[0], bounds[1])
+    except (ValueError, IndexError) as error:
+        raise SimkitError(f"expected --checks K/N and --collect LOW,HIGH, found {checks!r} and {collect!r}") from error
+    return Watching(stop_above, checks=wanted, of=of, every=every, collect=kept)
 
 
 def _numbers(option: str, text: str) -> float | tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from simkit.errors import SimkitError
 from simkit.flows import Observer
 from simkit.growing import GrowingFile
 from simkit.units import GPA
+
+Columns = Callable[[MDState], Mapping[str, Tensor]]
+"""Numbers of each system by the names of columns."""
 
 
 def conserved_energy(state: MDState) -> Float[Tensor, " systems"]:
@@ -59,11 +62,17 @@ class LogFile(Observer[MDState]):
 
     A batch has a line for each system, with its index in the column ``system``, until it stops. What is not defined for
     a system is empty.
+
+    Args:
+        path: of the file.
+        every: steps between lines.
+        more: further columns from the state, with units in their names.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], every: int, more: Columns | None = None) -> None:
         self.path = Path(path)
         self.every = every
+        self.more = more
         self._file: GrowingFile | None = None
 
     def begin(self, state: MDState, saved: Any | None) -> None:
@@ -71,16 +80,19 @@ class LogFile(Observer[MDState]):
         self._file = GrowingFile(self.path, saved or 0)
         if saved is None:
             which = ("system",) if state.n_systems > 1 else ()
-            self._file.write(",".join(("step", *which, *observables(state))) + "\n")
+            self._file.write(",".join(("step", *which, *self._columns(state))) + "\n")
 
     def observe(self, step: int, state: MDState, running: Sequence[bool]) -> None:
         """Write the lines of one step."""
         assert self._file is not None
-        table = torch.stack(list(observables(state).values()), 1)
+        table = torch.stack(list(self._columns(state).values()), 1)
         for system, values in enumerate(table.tolist()):
             if running[system]:
                 which = (system,) if len(running) > 1 else ()
                 self._file.write(csv_row((step, *which, *("" if value != value else value for value in values))))
+
+    def _columns(self, state: MDState) -> dict[str, Tensor]:
+        return observables(state) | ({} if self.more is None else dict(self.more(state)))
 
     def save(self) -> int:
         """The length of the file, all of which is on the disk."""

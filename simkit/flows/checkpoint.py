@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from simkit.continuation import require_same_run
@@ -130,6 +131,17 @@ def with_tensors(like: S, tensors: Mapping[str, Tensor], prefix: str = "") -> S:
         elif isinstance(value, Tensor):
             values[field.name] = None
     return replace(like, **values)  # type: ignore[type-var]
+
+
+def packed(state: Any) -> str:
+    """The tensors of a state as text, for what observers keep in checkpoints."""
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors_of(state).items()}
+    return base64.b64encode(save(tensors)).decode("ascii")
+
+
+def unpacked(like: S, text: str) -> S:
+    """The state of :func:`packed`, in the structure of another one of the same run."""
+    return with_tensors(like, load(base64.b64decode(text)))
 
 
 def generator_states(generators: Sequence[torch.Generator]) -> tuple[Tensor, ...]:

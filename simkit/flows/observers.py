@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from simkit.errors import SimkitError
+from simkit.flows.status import Stop
 
 S = TypeVar("S")
 
@@ -29,6 +30,10 @@ class Observer(ABC, Generic[S]):
     @abstractmethod
     def observe(self, step: int, state: S, running: Sequence[bool]) -> None:
         """Look at the state after ``step`` steps; systems that are not ``running`` stand still since they stopped."""
+
+    def stops(self) -> Mapping[int, Stop[S]]:
+        """Systems that must stop because of what was seen last; asked after each look. By default none."""
+        return {}
 
     def save(self) -> Any:
         """Bring everything to the disk; what :meth:`begin` needs to continue from here, JSON-compatible."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
@@ -14,7 +14,7 @@ from simkit.errors import SimkitError
 from simkit.flows.checkpoint import Checkpoint, Saved, generator_states, restore_generators
 from simkit.flows.flow import Flow
 from simkit.flows.observers import Observer
-from simkit.flows.status import Guard, Outcome, Status
+from simkit.flows.status import Guard, Outcome, Status, Stop
 
 T = TypeVar("T")
 
@@ -130,8 +130,18 @@ class Run(Generic[S]):
         for observer in self.observers:
             if self.step % observer.every == 0 and self.going:
                 observer.observe(self.step, self.state, running)
+                self._heed(observer.stops())
         if self.checkpoint and self.step % self.checkpoint.every == 0:
             self.save()
+
+    def _heed(self, stops: Mapping[int, Stop[S]]) -> None:
+        """Put systems back to the states that an observer wants, for good."""
+        numbers = torch.arange(self.state.n_systems, device=self.dt.device)
+        for index, stop in stops.items():
+            self.state = self.state.merged(stop.state, numbers == index)
+            self.ended[index] = Outcome(stop.status, stop.steps, f"At step {self.step} {stop.problem}")
+        if stops:
+            self._hold(self.state)
 
     def _check_start(self) -> None:
         problems = self._problems(self.state, self.state)

@@ -21,6 +21,7 @@ class Status(StrEnum):
     NOT_FINITE = "not finite"
     EXPLODED = "exploded"
     LOST_ATOMS = "lost atoms"
+    UNCERTAIN = "uncertain"
     FAILED = "failed"
 
     @property
@@ -42,6 +43,23 @@ class Outcome:
     status: Status = Status.RUNNING
     steps: int = 0
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Stop(Generic[S]):
+    """The wish of an observer that a system goes back to an earlier state, and stays there.
+
+    Attributes:
+        status: of the system from now on.
+        steps: number of steps after which it was in that state.
+        state: of all systems; that of the one that stops is taken from it.
+        problem: why, and what to do.
+    """
+
+    status: Status
+    steps: int
+    state: S
+    problem: str
 
 
 class Guard(ABC, Generic[S]):

@@ -105,6 +105,26 @@ def volume(log: Table, n_atoms: int) -> Figure:
     return Figure(svg, f"Volume over time; mean of the second half {half} Å³ per atom.", "Volume of the cell per atom.")
 
 
+def uncertainty(log: Table, threshold: float | None, words: str) -> Figure:
+    """Largest deviation of the force on an atom over time, with the threshold where the run was to stop."""
+    values = log["force_sigma_max_ev_per_ang"]
+    with canvas() as (figure, axes):
+        axes.plot(log["time_fs"] * 1e-3, 1e3 * values, color=BLUE, linewidth=0.8)
+        if threshold is not None:
+            axes.axhline(1e3 * threshold, color="black", linestyle="--", linewidth=1, label="threshold")
+            axes.legend(loc="upper left")
+        axes.set_xlabel("time (ps)")
+        axes.set_ylabel("largest force σ (meV/Å)")
+        axes.set_ylim(0, 1e3 * max(values.max() * 1.25, threshold or 0.0, 1e-6))
+        svg = as_svg(figure)
+    known = digits(float(1e3 * np.median(values)))
+    return Figure(
+        svg,
+        f"Predicted deviation of the force on the atom where it is largest; median {known} meV/Å ({words}).",
+        "Uncertainty of the forces along the way.",
+    )
+
+
 def check_energy(table: Table, method: str) -> Figure:
     """Energy error of the model along its own trajectory."""
     with canvas() as (figure, axes):

@@ -40,7 +40,9 @@ def md_section(result: Result) -> str:
         text += f" Speed: {page.digits(summary['ns_per_day'])} ns/day."
     parts = [page.paragraph(text)]
     parts += [page.paragraph(one["remedy"], "warning") for one in systems[:ROWS] if "remedy" in one]
-    pictures = _pictures(result, summary["ensemble"], first)
+    pictures = _pictures(result, summary, first)
+    if "collected_frames" in summary:
+        parts.append(page.paragraph(f"{summary['collected_frames']} uncertain frames were kept to be labelled."))
     check = summary.get("check")
     if check:
         table, method = read_table(result.folder / "check.csv"), check["method"]
@@ -50,7 +52,8 @@ def md_section(result: Result) -> str:
     return page.section(f"Molecular dynamics: {result.name}", *parts, page.figures(pictures), *overview)
 
 
-def _pictures(result: Result, ensemble: str, first: dict[str, Any]) -> list[Figure]:
+def _pictures(result: Result, summary: dict[str, Any], first: dict[str, Any]) -> list[Figure]:
+    ensemble = summary["ensemble"]
     log = of_system(read_table(result.folder / "log.csv"), 0)
     if len(log["step"]) <= 2:
         return []
@@ -62,6 +65,9 @@ def _pictures(result: Result, ensemble: str, first: dict[str, Any]) -> list[Figu
     if ensemble.startswith(("npt", "mtk")):
         target = numbers(result.record["settings"].get("pressure", 0.0))[0]
         pictures += [dynamics_plots.pressure(log, target), dynamics_plots.volume(log, first["atoms"])]
+    if "force_sigma_max_ev_per_ang" in log:
+        watching = result.record["settings"].get("uncertainty") or {}
+        pictures.append(dynamics_plots.uncertainty(log, watching.get("stop_above"), summary["uncertainty"]))
     return pictures
 
 

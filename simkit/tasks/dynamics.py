@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from simkit.tasks.frames import frame_name, naming, read_frame, read_frames
 from simkit.tasks.models import open_model, require_usable
 from simkit.tasks.propagation import propagate
 from simkit.tasks.settings import PRECISION, Dynamics
+from simkit.tasks.watching import watching
+from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.monitor import UncertaintyMonitor
 
 
 def run_md(
@@ -36,6 +40,9 @@ def run_md(
     ``simkit.datasets.open_dataset``), ``log.csv`` (units in the names of its columns), ``final.xyz``, ``md.json`` and
     ``checkpoint.safetensors`` into ``folder``. Called again with the same settings, or more steps, it continues from
     the checkpoint with the same numbers as an uninterrupted run.
+
+    With a potential that tells its uncertainty, the log has it too. ``uncertainty`` in the settings stops systems where
+    it is large, and keeps frames to be labelled in ``candidates.xyz``.
 
     Args:
         model: own model file or one of mace-torch.
@@ -71,12 +78,15 @@ def run_md(
     forces = ForceField(potential, virial=conservative and any(atoms.pbc.all() for atoms in frames))
     identity: dict[str, Any] = {"model_sha256": file_hash(model), "source_sha256": file_hash(source), "frame": frame}
     identity |= {"dtype": dtype, "head": head}
+    monitor = UncertaintyMonitor(potential) if isinstance(potential, UncertainPotential) else None
     with naming(Path(source).name):
-        return propagate(frames, forces, Path(folder), chosen, identity=identity, progress=progress, device=device)
+        return propagate(
+            frames, forces, Path(folder), chosen, identity=identity, progress=progress, device=device, monitor=monitor
+        )
 
 
 def _settings(settings: dict[str, Any]) -> Dynamics:
-    """Settings by name; lists become tuples.
+    """Settings by name; lists become tuples, and mappings the settings that they are.
 
     Raises:
         SimkitError: an unknown name.
@@ -86,4 +96,6 @@ def _settings(settings: dict[str, Any]) -> Dynamics:
     if unknown:
         raise SimkitError(f"expected settings among {', '.join(sorted(known))}; found {', '.join(unknown)}")
     given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    if isinstance(given.get("uncertainty"), Mapping):
+        given["uncertainty"] = watching(given["uncertainty"])
     return Dynamics(**given)

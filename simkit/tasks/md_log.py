@@ -18,6 +18,9 @@ from simkit.tasks.settings import Dynamics, numbers
 MEANS = {"temperature_k": "mean_temperature_k", "pressure_gpa": "mean_pressure_gpa", "volume_ang3": "mean_volume_ang3"}
 """Columns that are averaged over the second half of a run, and the names of the means."""
 
+LARGEST = {"force_sigma_max_ev_per_ang": "largest_force_sigma_ev_per_ang", "score_max": "largest_score"}
+"""Columns whose largest values are told, and the names of these."""
+
 Table = Mapping[str, ndarray]
 
 
@@ -90,6 +93,7 @@ def _of_one(table: Table, last: Atoms, outcome: Outcome) -> dict[str, Any]:
     for column, name in MEANS.items():
         if column in table and np.isfinite(table[column][rows // 2 :]).all():
             facts[name] = float(table[column][rows // 2 :].mean())
+    facts |= {name: float(table[column].max()) for column, name in LARGEST.items() if column in table}
     slope, fluctuation = linear_drift(table["time_fs"] * 1e-3, table["conserved_ev"] * 1e3 / len(last))
     facts |= {"energy_drift_mev_per_atom_per_ps": slope, "energy_fluctuation_mev_per_atom": fluctuation}
     return facts

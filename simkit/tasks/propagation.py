@@ -20,9 +20,12 @@ from simkit.flows import Checkpoint, Result, Status, integrate
 from simkit.progress import Progress
 from simkit.system import System
 from simkit.tasks.ensembles import make_flow
-from simkit.tasks.frames import attach, write_frames
+from simkit.tasks.frames import attach, count_frames, write_frames
 from simkit.tasks.md_log import summarise_log
-from simkit.tasks.settings import Dynamics, numbers
+from simkit.tasks.settings import CANDIDATES, Dynamics, numbers
+from simkit.tasks.watching import watchers
+from simkit.uncertainty.ase_results import in_words
+from simkit.uncertainty.monitor import UncertaintyMonitor
 
 
 def propagate(
@@ -35,6 +38,7 @@ def propagate(
     progress: Progress,
     device: str = "cpu",
     title: str = "",
+    monitor: UncertaintyMonitor | None = None,
 ) -> dict[str, Any]:
     """Run dynamics of one or many systems; files and summary as in :func:`simkit.tasks.dynamics.run_md`.
 
@@ -47,6 +51,7 @@ def propagate(
         progress: where progress is shown.
         device: torch device of the state.
         title: of the progress bar.
+        monitor: of the uncertainty, for the log and for ``settings.uncertainty``.
 
     Returns:
         What ``md.json`` holds.
@@ -64,7 +69,11 @@ def propagate(
     if settings.constant_pressure:
         require_bulk(state)
     state = forces(state)
-    identity = identity | {name: value for name, value in asdict(settings).items() if name != "steps"}
+    identity = identity | {
+        name: value for name, value in asdict(settings).items() if name not in ("steps", "uncertainty")
+    }
+    if settings.uncertainty is not None:
+        identity["uncertainty"] = asdict(settings.uncertainty)
     steps = torch.tensor(numbers(settings.timestep), dtype=torch.float64, device=device).expand(len(frames))
     saved = settings.save_every
     trajectory = TrajectoryFile(
@@ -78,7 +87,11 @@ def propagate(
         state,
         steps,
         settings.steps,
-        observers=[LogFile(folder / "log.csv", settings.log_every), trajectory],
+        observers=[
+            LogFile(folder / "log.csv", settings.log_every, None if monitor is None else monitor.columns),
+            trajectory,
+            *watchers(settings.uncertainty, monitor, folder, progress),
+        ],
         guards=usual_guards(state.system, max_temperature=settings.max_temperature),
         checkpoint=Checkpoint(folder / "checkpoint.safetensors", settings.checkpoint_every, identity),
         generators=[generator],
@@ -86,14 +99,19 @@ def propagate(
         title=title or f"MD {settings.ensemble}",
         note=live_note(steps),
     )
-    return _finish(result, forces, folder, settings)
+    words = {} if monitor is None else {"uncertainty": in_words(monitor.potential.provenance)}
+    return _finish(result, forces, folder, settings, words)
 
 
-def _finish(result: Result[MDState], forces: Forces, folder: Path, settings: Dynamics) -> dict[str, Any]:
+def _finish(
+    result: Result[MDState], forces: Forces, folder: Path, settings: Dynamics, facts: dict[str, Any]
+) -> dict[str, Any]:
     last = final_frames(forces(result.state), result)
     with atomic_path(folder / "final.xyz") as temporary:
         write_frames(temporary, last)
-    summary = summarise_log(folder / "log.csv", last, settings, result.outcomes)
+    summary = summarise_log(folder / "log.csv", last, settings, result.outcomes) | facts
+    if (folder / CANDIDATES).exists():
+        summary["collected_frames"] = count_frames(folder / CANDIDATES)
     speed = result.done / max(result.seconds, 1e-9)
     timestep = sum(numbers(settings.timestep)) / len(numbers(settings.timestep))
     if result.done:
@@ -159,5 +177,5 @@ def stopped_problems(summary: dict[str, Any]) -> list[str]:
 
 
 def has_failed(summary: dict[str, Any]) -> bool:
-    """Whether no system reached the end."""
-    return all(one["status"] != Status.FINISHED for one in summary.get("systems", [summary]))
+    """Whether no system reached the end, or the place where it was to stop."""
+    return all(one["status"] not in (Status.FINISHED, Status.UNCERTAIN) for one in summary.get("systems", [summary]))

@@ -30,6 +30,50 @@ BATCH_ATOMS = 512
 
 MAX_TIMESTEP = 20.0
 
+CANDIDATES = "candidates.xyz"
+"""File of frames that dynamics keep to be labelled."""
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """Which frames of dynamics are kept to be labelled; see :class:`simkit.uncertainty.collector.FrameCollector`.
+
+    Attributes:
+        above: lower threshold of the largest uncertainty of an atom, in eV/Å for ``force_sigma``.
+        below: upper threshold; none if absent.
+        spacing: least number of steps between two frames of a system.
+        at_most: number of frames.
+    """
+
+    above: float
+    below: float | None = None
+    spacing: int = 100
+    at_most: int = 1000
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What happens where the potential becomes uncertain; see :mod:`simkit.uncertainty.stop_rule`.
+
+    Attributes:
+        stop_above: a system stops at its last frame below this threshold of the largest uncertainty of an atom, in eV/Å
+            for ``force_sigma``; never if absent.
+        quantity: ``force_sigma``, or ``score`` for methods that give distances.
+        checks: so many of the last ``of`` looks must be above the threshold.
+        of: number of looks that count.
+        every: steps between looks.
+        allow_uncalibrated: compare deviations that are not calibrated, with a warning.
+        collect: frames to keep; none if absent.
+    """
+
+    stop_above: float | None = None
+    quantity: Literal["force_sigma", "score"] = "force_sigma"
+    checks: int = 3
+    of: int = 5
+    every: int = 10
+    allow_uncalibrated: bool = False
+    collect: Collecting | None = None
+
 
 @dataclass(frozen=True)
 class Dynamics:
@@ -55,6 +99,7 @@ class Dynamics:
         checkpoint_every: steps between checkpoints.
         max_temperature: in K; a system that gets hotter has exploded, and stops.
         precision: of positions, momenta and forces in the trajectory.
+        uncertainty: what happens where the potential becomes uncertain.
     """
 
     ensemble: Ensemble = "langevin"
@@ -73,6 +118,7 @@ class Dynamics:
     checkpoint_every: int = 100
     max_temperature: float = 10_000.0
     precision: Precision = "float32"
+    uncertainty: Watching | None = None
 
     @property
     def constant_pressure(self) -> bool:

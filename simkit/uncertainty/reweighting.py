@@ -45,9 +45,9 @@ class MemberAverages:
     """
 
     averages: Float[ndarray, "members ..."]
-    mean: Float[ndarray, "..."]
-    model_std: Float[ndarray, "..."]
-    sampling_error: Float[ndarray, "..."]
+    mean: ndarray
+    model_std: ndarray
+    sampling_error: ndarray
     member_sampling_errors: Float[ndarray, "members ..."]
     spread: Float[ndarray, " members"]
     effective_frames: Float[ndarray, " members"]

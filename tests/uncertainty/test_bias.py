@@ -43,9 +43,7 @@ class TestUncertaintyDriven(Battery):
 class TestHyperactive(Battery):
     spacing = 3.4
     tolerance = 1e-8
-    exceptions: ClassVar[dict[str, str]] = {
-        "supercell": "a standard deviation grows with copies of a system, but for the floor"
-    }
+    exceptions: ClassVar[dict[str, str]] = {"supercell": "the floor of a whole system"}
 
     def potential(self) -> Potential:
         return Sum(argon(3), Hyperactive(argon(3), strength=0.5))

@@ -9,7 +9,17 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from simkit.errors import SimkitError
 from simkit.settings import Settings
-from simkit.tasks.settings import PRECISION, Dynamics, Ensemble, LabellerName, Precision, Velocities
+from simkit.tasks.settings import (
+    CANDIDATES,
+    PRECISION,
+    Collecting,
+    Dynamics,
+    Ensemble,
+    LabellerName,
+    Precision,
+    Velocities,
+    Watching,
+)
 from simkit.workflow.step import Context, Input, Step
 
 VERLET = "W. C. Swope et al., J. Chem. Phys. 76, 637 (1982), doi:10.1063/1.442716"
@@ -41,6 +51,35 @@ class Check(Settings):
     every: PositiveInt = Field(1, description="Compare each of so many frames of the trajectory.")
 
 
+class Collect(Settings):
+    """Frames to be labelled, in ``candidates.xyz``; see :class:`simkit.tasks.settings.Collecting`."""
+
+    above: NonNegativeFloat = Field(description="Least uncertainty; of force_sigma, in eV/Å.")
+    below: PositiveFloat | None = Field(None, description="Frames that are more uncertain are likely unphysical.")
+    spacing: PositiveInt = Field(Collecting.spacing, description="Least number of steps between frames of a system.")
+    at_most: PositiveInt = Field(Collecting.at_most, description="Number of frames.")
+
+
+class Uncertainty(Settings):
+    """What happens where the model becomes uncertain; see :class:`simkit.tasks.settings.Watching`."""
+
+    stop_above: PositiveFloat | None = Field(None, description="A system stops there; of force_sigma, in eV/Å.")
+    quantity: Literal["force_sigma", "score"] = Field(
+        "force_sigma", description="Deviation of the forces, or a score such as a distance; the largest of the atoms."
+    )
+    checks: PositiveInt = Field(Watching.checks, description="So many of the last checks must be above.")
+    of: PositiveInt = Field(Watching.of, description="Number of checks that count.")
+    every: PositiveInt = Field(Watching.every, description="Time steps between checks.")
+    allow_uncalibrated: bool = Field(False, description="Compare deviations that are not calibrated.")
+    collect: Collect | None = Field(None, description="Keep frames to be labelled.")
+
+    @model_validator(mode="after")
+    def _sense(self) -> Uncertainty:
+        if self.checks > self.of:
+            raise ValueError(f"expected checks of at most of, found {self.checks} of {self.of}")
+        return self
+
+
 class MolecularDynamics(Step):
     """Molecular dynamics with a model; see :func:`simkit.tasks.dynamics.run_md`.
 
@@ -49,8 +88,6 @@ class MolecularDynamics(Step):
     """
 
     version: ClassVar[int] = 3
-    produces: ClassVar[tuple[str, ...]] = ("trajectory.h5", "log.csv", "final.xyz", "md.json")
-
     model: Input = Field(description="Model file.")
     structure: Input = Field(description="File with the starting structure, or several.")
     frame: int | Literal["all"] = Field(-1, description="Of that file, from 0; -1 is the last; all: side by side.")
@@ -81,11 +118,19 @@ class MolecularDynamics(Step):
     precision: Precision = Field(Dynamics.precision, description="Of positions and forces in the trajectory.")
     dtype: Precision | None = Field(PRECISION, description="Null for the model's own.")
     head: str | None = Field(None, description="Level of theory, for models trained on several.")
+    uncertainty: Uncertainty | None = Field(None, description="Stop, or keep frames, where the model is uncertain.")
     check: Check | None = Field(None, description="Compare with a reference method along the way.")
+
+    @property
+    def produces(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The files of every run, and frames to be labelled if they are asked for."""
+        always = ("trajectory.h5", "log.csv", "final.xyz", "md.json")
+        collects = self.uncertainty is not None and self.uncertainty.collect is not None
+        return (*always, CANDIDATES) if collects else always
 
     @model_validator(mode="after")
     def _sense(self) -> MolecularDynamics:
-        names = {field.name for field in fields(Dynamics)} & type(self).model_fields.keys()
+        names = {field.name for field in fields(Dynamics)} & type(self).model_fields.keys() - {"uncertainty"}
         try:
             Dynamics(**self.model_dump(include=names)).require_sense()
         except SimkitError as error:
