@@ -60,23 +60,34 @@ class Comparison:
         names = [group or f"\0{index}" for index, group in enumerate(self.groups or [""] * len(self.counts))]
         return np.unique(np.array(names), return_inverse=True)[1]
 
+    def labelled(self, target: Target) -> Bool[ndarray, " all_rows"]:
+        """Which rows have reference values: frames, or atoms of all frames."""
+        if target not in get_args(Target):
+            raise CalibrationError(f"expected a target among {', '.join(get_args(Target))}; found {target!r}")
+        labels = {"energy": self.energy[:, None, 0], "stress": self.stress[..., 0].reshape(-1, 9)}
+        return ~np.isnan(labels.get(target, self.forces[..., 0])).any(1)
+
     def has(self, target: Target) -> bool:
         """Whether any frame has reference values of a target."""
-        return bool(self._known(target).any())
+        return bool(self.labelled(target).any())
 
     def errors(self, target: Target) -> Float[ndarray, "rows components"]:
         """Prediction minus reference of the labelled rows; a row is a frame, or an atom."""
-        return self._errors(target)[self._known(target)]
+        return self._errors(target)[self.labelled(target)]
 
     def sigmas(self, target: Target) -> Float[ndarray, "rows components"] | None:
         """Predicted standard deviations of :meth:`errors`, or scores; None where the method predicts neither."""
         values = self._sigmas(target)
-        return None if values is None else values[self._known(target)]
+        return None if values is None else values[self.labelled(target)]
 
     def row_groups(self, target: Target) -> Int[ndarray, " rows"]:
         """Independent group of each row."""
-        groups = self.frame_groups
-        return (groups[self.frame_of_atom] if _per_atom(target) else groups)[self._known(target)]
+        return self.frame_groups[self.row_frames(target)]
+
+    def row_frames(self, target: Target) -> Int[ndarray, " rows"]:
+        """Index of the frame of each row."""
+        frames = self.frame_of_atom if _per_atom(target) else np.arange(len(self.counts))
+        return frames[self.labelled(target)]
 
     def residuals(self, target: Target) -> Residuals:
         """Errors with their standard deviations; force vectors keep three components with ``√(tr cov / 3)``.
@@ -92,7 +103,7 @@ class Comparison:
             )
         vectors = target == "force-vectors"
         return Residuals.of(
-            self._labelled(target), sigmas[:, 0] if vectors else sigmas, self.row_groups(target), vectors=vectors
+            self._some_errors(target), sigmas[:, 0] if vectors else sigmas, self.row_groups(target), vectors=vectors
         )
 
     def free_scores(self, target: Target) -> dict[str, Float[ndarray, " rows"]]:
@@ -100,7 +111,7 @@ class Comparison:
 
         A constant; the size of the predicted force; the number of atoms, if it varies.
         """
-        known = self._known(target)
+        known = self.labelled(target)
         repeats = {"forces": 3, "stress": 6}.get(target, 1)
         scores = {"constant": np.ones(int(known.sum()) * repeats)}
         if _per_atom(target):
@@ -113,9 +124,9 @@ class Comparison:
 
     def without_uncertainty(self, target: Target) -> Residuals:
         """Errors with a standard deviation of one, in the rows of :meth:`residuals`."""
-        return Residuals.of(self._labelled(target), 1.0, self.row_groups(target), vectors=target == "force-vectors")
+        return Residuals.of(self._some_errors(target), 1.0, self.row_groups(target), vectors=target == "force-vectors")
 
-    def _labelled(self, target: Target) -> ndarray:
+    def _some_errors(self, target: Target) -> ndarray:
         errors = self.errors(target)
         if len(errors) == 0:
             raise CalibrationError(
@@ -143,12 +154,6 @@ class Comparison:
         if target == "force-vectors":
             variances = np.repeat(variances.mean(1, keepdims=True), 3, axis=1)
         return np.sqrt(variances)
-
-    def _known(self, target: Target) -> Bool[ndarray, " rows"]:
-        if target not in get_args(Target):
-            raise CalibrationError(f"expected a target among {', '.join(get_args(Target))}; found {target!r}")
-        labels = {"energy": self.energy[:, None, 0], "stress": self.stress[..., 0].reshape(-1, 9)}
-        return ~np.isnan(labels.get(target, self.forces[..., 0])).any(1)
 
 
 def _per_atom(target: Target) -> bool:

@@ -81,7 +81,7 @@ class Residuals:
         codes = _codes(groups, len(errors))
         _require_finite(errors, "errors")
         _require_finite(sigmas, "standard deviations")
-        _require_positive(sigmas)
+        require_positive(sigmas)
         return cls(
             errors.reshape(sigmas.size, -1),
             sigmas.reshape(-1),
@@ -115,7 +115,7 @@ class Residuals:
     def with_sigmas(self, sigmas: Float[ndarray, " rows"]) -> Residuals:
         """The same errors with other standard deviations."""
         _require_finite(sigmas, "standard deviations")
-        _require_positive(sigmas)
+        require_positive(sigmas)
         return Residuals(self.errors, sigmas, self.groups)
 
 
@@ -179,7 +179,12 @@ def _require_finite(values: ndarray, name: str) -> None:
         )
 
 
-def _require_positive(sigmas: ndarray) -> None:
+def require_positive(sigmas: Float[ndarray, "*shape"]) -> None:
+    """Check that standard deviations are positive.
+
+    Raises:
+        ZeroSigmaError: naming the first that is not.
+    """
     wrong = ~(sigmas > 0)
     if wrong.any():
         raise ZeroSigmaError(

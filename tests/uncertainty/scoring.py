@@ -52,7 +52,7 @@ class Scoring(UncertainPotential):
         assert forces is not None
         assert isinstance(self.scale, Tensor)
         score = self.scale * forces.norm(dim=1) + 0.1
-        return UncertainPrediction(found.energy, self.provenance, forces=found.forces, score=score)
+        return UncertainPrediction(found.energy, self.provenance, forces=found.forces, stress=found.stress, score=score)
 
     def config(self) -> dict[str, Any]:
         return {"potential": self.potential.specification()}
