@@ -14,36 +14,15 @@ from torch import Tensor
 from simkit.errors import SimkitError
 from simkit.uncertainty.samplers import BAOA, HMC, PSGLD, SGHMC, SGLD, Move, Sampler
 from simkit.uncertainty.target import ControlVariate, Density, Target, gradient_noise, largest_curvature
+from tests.uncertainty.densities import Gaussian, Regression
 
 COPIES = 64
-"""Independent copies of a density in one vector: as many samples at each step."""
 
 
 def precision(condition: float = 100.0) -> Tensor:
     """A full matrix with eigenvalues from 1 to ``condition``."""
     axes, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(3)))
     return axes @ torch.diag(torch.logspace(0, math.log10(condition), 3)) @ axes.T
-
-
-class Gaussian(Target):
-    """Independent copies of ``U = xᵀ P x / 2``."""
-
-    def __init__(self, matrix: Tensor, copies: int = COPIES) -> None:
-        self.matrix = matrix
-        self.shape = (copies, len(matrix))
-
-    @property
-    def size(self) -> int:
-        return 1
-
-    @property
-    def exact(self) -> bool:
-        return True
-
-    def evaluate(self, position: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        rows = position.view(self.shape)
-        gradient = rows @ self.matrix
-        return 0.5 * (rows * gradient).sum(), gradient.flatten()
 
 
 def run(
@@ -71,37 +50,6 @@ def spectrum(samples: Tensor, matrix: Tensor) -> Tensor:
     """Eigenvalues of ``C⁻¹ Ĉ``; ideal ones are 1."""
     rows = samples.reshape(-1, matrix.shape[0])
     return torch.linalg.eigvals(matrix @ (rows.T @ rows / len(rows))).real
-
-
-class Regression(Target):
-    """Noisy values of a linear function, by minibatches in turn."""
-
-    def __init__(self, batch: int | None, count: int = 200, width: int = 3) -> None:
-        generator = torch.Generator().manual_seed(1)
-        self.inputs = torch.randn(count, width, generator=generator)
-        self.values = self.inputs @ torch.ones(width) + 0.3 * torch.randn(count, generator=generator)
-        self.batch = batch
-
-    @property
-    def size(self) -> int:
-        return len(self.values)
-
-    @property
-    def exact(self) -> bool:
-        return self.batch is None
-
-    def evaluate(self, position: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        rows = torch.arange(self.size)
-        if self.batch is not None:
-            generator = torch.Generator().manual_seed(step)
-            rows = torch.randperm(self.size, generator=generator)[: self.batch]
-        inputs, share = self.inputs[rows], len(rows) / self.size
-        errors = inputs @ position - self.values[rows]
-        return 0.5 * errors.square().sum() / 0.09 / share, inputs.T @ errors / 0.09 / share
-
-    @property
-    def precision(self) -> Tensor:
-        return self.inputs.T @ self.inputs / 0.09
 
 
 def test_the_largest_curvature_is_that_of_the_matrix() -> None:
@@ -208,7 +156,7 @@ def test_the_correction_of_psgld_reduces_its_bias() -> None:
 def test_minibatches_heat_as_predicted() -> None:
     """BAOA by minibatches of a tenth samples at the temperature that the noise of the gradient predicts."""
     target = Regression(20)
-    optimum = torch.linalg.solve(target.precision, target.inputs.T @ target.values / 0.09)
+    optimum = target.optimum
     noise = gradient_noise(target, optimum, 200)
     sampler = BAOA(step=0.003, friction=10.0)
     state = sampler.start(optimum, target, Move(0, 1.0, torch.Generator()))
@@ -221,7 +169,7 @@ def test_minibatches_heat_as_predicted() -> None:
 
 def test_control_variates_reduce_the_noise() -> None:
     target, full = Regression(20), Regression(None)
-    optimum = torch.linalg.solve(full.precision, full.inputs.T @ full.values / 0.09)
+    optimum = full.optimum
     controlled = ControlVariate(target, full, optimum)
     near = optimum + 0.01
     assert torch.allclose(controlled.evaluate(optimum, 3)[1], torch.zeros(3), atol=1e-9)
