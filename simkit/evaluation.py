@@ -164,7 +164,7 @@ def evaluate_several(
     variables = (graph.vectors, graph.system.positions, graph.system.cell)
     with torch.set_grad_enabled(attached):
         if {"forces", "virial", "stress"} & set(outputs):
-            total, pull_back, known = torch.func.vjp(totals, *variables, has_aux=True)
+            total, pull_back, known = torch.func.vjp(totals, *variables, has_aux=True)  # type: ignore[misc]
             one_each = torch.eye(len(total), dtype=total.dtype, device=total.device)[:, :, None]
             gradients = torch.vmap(pull_back)(one_each.expand(-1, -1, system.n_systems))
             of_function = [Gradients(*given) for given in zip(*gradients, strict=True)]

@@ -55,6 +55,12 @@ class Objective:
 
         In training only what has a weight is computed; otherwise all that is labelled is.
         """
+        outputs = self.outputs(batch, stage, training)
+        prediction = evaluate(self.potential, batch.system, batch.neighbours, outputs, create_graph=training)
+        return loss_sums(prediction, batch, self.settings.loss), prediction
+
+    def outputs(self, batch: Batch, stage: int, training: bool) -> list[str]:
+        """What has to be computed: in training what has a weight, otherwise all that is labelled."""
         labels, wanted = batch.labels, self._wanted[stage - 1]
         outputs = ["energy"]
         if labels.forces is not None and (wanted[1] or not training):
@@ -62,8 +68,7 @@ class Objective:
         periodic = labels.stress is not None and self.potential.capabilities.conservative
         if periodic and (wanted[2] or not training):
             outputs.append("stress")
-        prediction = evaluate(self.potential, batch.system, batch.neighbours, outputs, create_graph=training)
-        return loss_sums(prediction, batch, self.settings.loss), prediction
+        return outputs
 
     def clip(self, parameters: Sequence[nn.Parameter]) -> Float[Tensor, ""]:
         """Shorten the gradient to the largest norm that is allowed; the norm that it had."""

@@ -26,9 +26,11 @@ class LearningRate:
     def at(self, step: int, stage: int) -> float:
         """Learning rate of step 0, 1, ... in stage 1 or 2."""
         settings = self.settings
-        if stage == 2 and settings.stage_two is not None:
-            return settings.stage_two.learning_rate
         epoch = step / self.steps_per_epoch
+        if stage == 2 and settings.stage_two is not None:
+            later = settings.stage_two
+            length = settings.max_epochs - later.start_epoch
+            return later.learning_rate * _cosine((epoch - later.start_epoch) / length, later.final)
         rising = settings.warmup_epochs * self.steps_per_epoch
         warmup = min(1.0, (step + 1) / rising) if rising >= 1 else 1.0
         return settings.optimiser.learning_rate * warmup * self._factor(epoch)
@@ -40,7 +42,7 @@ class LearningRate:
             case Cosine(final=final):
                 stage_two = self.settings.stage_two
                 end = stage_two.start_epoch if stage_two else self.settings.max_epochs
-                return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / end)))
+                return _cosine(epoch / end, final)
             case Exponential(gamma=gamma):
                 return gamma**epoch
             case Plateau():
@@ -64,3 +66,8 @@ class LearningRate:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.reduction, self.best, self.waited = state["reduction"], state["best"], state["waited"]
+
+
+def _cosine(t: float, final: float) -> float:
+    """From 1 at t = 0 to ``final`` at t = 1, and constant before and after."""
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, t))))

@@ -92,7 +92,7 @@ Schedule = Annotated[Constant | Cosine | Exponential | Plateau, Field(discrimina
 
 
 class StageTwo(Settings):
-    """From ``start_epoch`` on (or when stage one stops early): other weights, a constant learning rate, a new average.
+    """From ``start_epoch`` on (or when stage one stops early): other weights, learning rate and average.
 
     ``average``: ``keep`` goes on with the running average, ``ema`` restarts it, ``uniform`` averages all weights of
     stage two equally (stochastic weight averaging, P. Izmailov et al., arXiv:1803.05407). The best epoch is searched
@@ -104,6 +104,9 @@ class StageTwo(Settings):
     forces: NonNegativeFloat = Field(default=100.0, description="weight of the components of the forces")
     stress: NonNegativeFloat | None = Field(default=None, description="weight of the stress; by default as before")
     learning_rate: PositiveFloat = 1e-3
+    final: float = Field(
+        default=1.0, ge=0, le=1, description="last learning rate as a fraction of the first of the stage, by a cosine"
+    )
     average: Literal["keep", "ema", "uniform"] = "keep"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
@@ -14,12 +15,24 @@ from simkit.evaluation import Prediction, evaluate
 from simkit.graph import Graph
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Potential
+from simkit.potentials.model_file import load_model
 from simkit.potentials.sum import joint_capabilities, seen_by
 from simkit.system import System
 from simkit.uncertainty.base import Committee
 from simkit.uncertainty.prediction import Provenance
+from simkit.uncertainty.side_by_side import (
+    energies_side_by_side,
+    one_architecture,
+    require_one_architecture,
+    side_by_side,
+    stacked_parameters,
+)
 
 CITATION = "B. Lakshminarayanan, A. Pritzel, C. Blundell, Adv. Neural Inf. Process. Syst. 30 (2017), arXiv:1612.01474"
+
+
+FEW_EDGES = 2000
+"""Up to so many edges members of one architecture are evaluated together; beyond, they are as fast one by one."""
 
 
 class Ensemble(Committee):
@@ -28,6 +41,8 @@ class Ensemble(Committee):
     Args:
         members: potentials for common elements, of one floating-point type on one device.
         method: name of what made the members, where it is not training alone, such as a sampler of their posterior.
+        together: evaluate members of one architecture together, under one ``vmap``, or one after the other; by default
+            together where that is faster, for systems with few edges.
 
     Raises:
         SimkitError: no members, or members that do not go together.
@@ -37,11 +52,13 @@ class Ensemble(Committee):
 
     kind: ClassVar[str] = "ensemble"
 
-    def __init__(self, *members: Potential, method: str = "deep ensemble") -> None:
+    def __init__(self, *members: Potential, method: str = "deep ensemble", together: bool | None = None) -> None:
         capabilities = joint_capabilities(members)
         super().__init__(replace(capabilities, citations=(*capabilities.citations, CITATION)))
         self.members = nn.ModuleList(members)
         self.method = method
+        self.together = together
+        self._one: tuple[list[tuple[int, int]], bool] | None = None
 
     @property
     def provenance(self) -> Provenance:
@@ -55,10 +72,15 @@ class Ensemble(Committee):
 
     def member_energies(self, graph: Graph) -> Float[Tensor, "members atoms"]:
         """Energy of each atom by each potential."""
+        members = self._potentials()
+        if self._goes_together(graph.centre.shape[0]):
+            return energies_side_by_side(members[0], stacked_parameters(members), graph)
         return torch.stack([output.energies for output in self._outputs(graph)])
 
     def forward(self, graph: Graph) -> AtomicOutput:
         """The mean of the members' energies, and of their forces where they predict these directly."""
+        if self._goes_together(graph.centre.shape[0]):
+            return AtomicOutput(self.member_energies(graph).mean(0))
         outputs = self._outputs(graph)
         energies = torch.stack([output.energies for output in outputs]).mean(0)
         forces = [output.forces for output in outputs if output.forces is not None]
@@ -67,10 +89,13 @@ class Ensemble(Committee):
     def member_predictions(
         self, system: System, neighbours: Neighbours | None, outputs: Sequence[str]
     ) -> list[Prediction]:
-        """One evaluation of each potential with the same neighbours."""
+        """Each potential with the same neighbours, all in one evaluation where that is faster."""
+        members = self._potentials()
         if neighbours is None:
             neighbours = build_neighbours(system, self.cutoff)
-        return [evaluate(member, system, neighbours, outputs) for member in self._potentials()]
+        if self._goes_together(neighbours.n_edges):
+            return side_by_side(members[0], stacked_parameters(members), system, neighbours, outputs)
+        return [evaluate(member, system, neighbours, outputs) for member in members]
 
     def config(self) -> dict[str, Any]:
         """Specification of each member."""
@@ -80,6 +105,32 @@ class Ensemble(Committee):
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Ensemble:
         """Rebuild every member, then the ensemble."""
         return cls(*[build(one) for one in config["members"]], method=config["method"])
+
+    @classmethod
+    def load(cls, *paths: str | os.PathLike[str], dtype: torch.dtype | str | None = None, **options: Any) -> Ensemble:
+        """An ensemble of the potentials in model files.
+
+        Args:
+            paths: of one potential each, simkit's or mace-torch's.
+            dtype: type to compute in; by default that of the files, which must be the same.
+            options: others of :func:`simkit.potentials.model_file.load_model`: ``device``, ``head``, ``kinds``.
+
+        Raises:
+            ModelFileError: a file that cannot be read.
+            SimkitError: no files, or potentials that do not go together.
+        """
+        return cls(*[load_model(path, dtype=dtype, **options) for path in paths]).eval()
+
+    def _goes_together(self, n_edges: int) -> bool:
+        many = self.together is None and n_edges > FEW_EDGES
+        if self.together is False or many or torch.compiler.is_compiling():
+            return False
+        state = [(id(tensor), tensor._version) for tensor in self.buffers()]
+        if self._one is None or self._one[0] != state:
+            self._one = (state, one_architecture(self._potentials()))
+        if self.together and not self._one[1]:
+            require_one_architecture(self._potentials())
+        return self._one[1]
 
     def _outputs(self, graph: Graph) -> list[AtomicOutput]:
         return [member(seen_by(member, graph, self.cutoff)) for member in self._potentials()]

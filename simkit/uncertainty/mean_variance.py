@@ -1,0 +1,171 @@
+"""Mean-variance estimation: a network that also predicts how noisy its labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from simkit.errors import SimkitError
+from simkit.evaluation import evaluate
+from simkit.graph import Graph
+from simkit.neighbours import Neighbours
+from simkit.potential import AtomicOutput, Potential
+from simkit.system import System
+from simkit.uncertainty.gaussian import GaussianPotential, Gaussians
+from simkit.uncertainty.last_layer import probe
+from simkit.uncertainty.prediction import Provenance, UncertainPrediction
+
+CITATIONS = (
+    "D. A. Nix, A. S. Weigend, Proc. IEEE Int. Conf. Neural Netw. 1, 55 (1994), doi:10.1109/ICNN.1994.374138",
+    "M. Seitzer, A. Tavakoli, D. Antic, G. Martius, ICLR 2022, arXiv:2203.09168",
+)
+
+
+class MeanVariance(GaussianPotential):
+    """A potential with a head for the variance of its errors, trained by the likelihood of the labels.
+
+    From the invariant features h_i of each atom a small network gives ``v_i = softplus(a_i) + floor``, the variance of
+    the atom's energy in eV², and likewise ``u_i`` in (eV/Å)², that of each component of the force on it:
+    ``σ_E² = Σ_i v_i`` (errors of atoms are independent) and ``cov(F_i) = u_i·1``. The variance is that of a noise: it
+    is no derivative of anything, costs one forward pass, and says nothing of what the network does not know. All of it
+    is reported as aleatoric; an ensemble of such potentials also has an epistemic part.
+
+    Args:
+        potential: one that returns features.
+        hidden: width of the hidden layer.
+        energy_scale: standard deviation of an atom's energy that v starts with, in eV.
+        forces_scale: standard deviation of a component of the forces that u starts with, in eV/Å.
+        floor: least variance, as a fraction of the starting ones.
+
+    Raises:
+        SimkitError: a potential without features, or sizes that are not positive.
+
+    References: D. A. Nix, A. S. Weigend, Proc. IEEE Int. Conf. Neural Netw. 1, 55 (1994); M. Seitzer et al., ICLR 2022,
+    arXiv:2203.09168.
+    """
+
+    kind: ClassVar[str] = "mean-variance"
+
+    def __init__(
+        self,
+        potential: Potential,
+        hidden: int = 32,
+        *,
+        energy_scale: float = 0.01,
+        forces_scale: float = 0.1,
+        floor: float = 1e-6,
+    ) -> None:
+        facts = potential.capabilities
+        super().__init__(replace(facts, citations=(*facts.citations, *CITATIONS)))
+        if min(hidden, energy_scale, forces_scale, floor) <= 0:
+            raise SimkitError(
+                "expected positive hidden, energy_scale, forces_scale and floor, found "
+                f"{hidden}, {energy_scale}, {forces_scale} and {floor}"
+            )
+        self.options = {
+            "hidden": hidden, "energy_scale": energy_scale, "forces_scale": forces_scale, "floor": floor
+        }  # fmt: skip
+        self.potential = potential
+        last = nn.Linear(hidden, 2)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.variance = nn.Sequential(nn.Linear(_features(potential), hidden), nn.SiLU(), last)
+        self.variance.to(device=potential.device, dtype=potential.dtype)
+
+    @property
+    def provenance(self) -> Provenance:
+        """The potential's own mean."""
+        return Provenance("mean-variance estimation", "model")
+
+    def forward(self, graph: Graph) -> AtomicOutput:
+        """The potential's output."""
+        return self.potential(graph)
+
+    def variances(self, features: Float[Tensor, "atoms features"]) -> Float[Tensor, "atoms 2"]:
+        """Variance of each atom's energy in eV² and of the components of its force in (eV/Å)², in float64."""
+        scales = features.new_tensor([self.options["energy_scale"], self.options["forces_scale"]], dtype=torch.float64)
+        raw = functional.softplus(self.variance(features).double()) / functional.softplus(scales.new_zeros(()))
+        return scales.square() * (raw + self.options["floor"])
+
+    def energy_variance(self, graph: Graph) -> Float[Tensor, " systems"]:
+        """``Σ_i v_i`` in eV²."""
+        features = self.potential(graph).features
+        assert features is not None
+        return self._of_systems(self.variances(features)[:, 0], graph.system)
+
+    def gaussians(
+        self, system: System, neighbours: Neighbours, outputs: Sequence[str], create_graph: bool = False
+    ) -> Gaussians:
+        """The potential's prediction and the variances of its features."""
+        mean = evaluate(self.potential, system, neighbours, (*outputs, "features"), create_graph)
+        assert mean.features is not None
+        energy, forces = self.variances(mean.features).unbind(1)
+        return Gaussians(
+            mean,
+            self._of_systems(energy, system),
+            forces[:, None].expand(-1, 3) if "forces" in outputs else None,
+        )
+
+    def predict(
+        self,
+        system: System,
+        neighbours: Neighbours | None = None,
+        outputs: Sequence[str] = ("energy", "forces"),
+        *,
+        samples: int = 0,
+    ) -> UncertainPrediction:
+        """The potential's prediction with variances of energies and forces; stress has none.
+
+        Raises:
+            SimkitError: samples, which this method has none of.
+        """
+        if samples:
+            raise SimkitError(
+                f"expected samples=0, found {samples}: a variance head has no draws of its parameters. Use an ensemble "
+                "where samples are needed"
+            )
+        with torch.no_grad():
+            mean = evaluate(self.potential, system, neighbours, (*outputs, "features"))
+            assert mean.features is not None
+            energy, forces = self.variances(mean.features).unbind(1)
+        unit = torch.eye(3, dtype=forces.dtype, device=forces.device)
+        std = self._of_systems(energy, system).sqrt()
+        return UncertainPrediction(
+            energy=mean.energy,
+            provenance=self.provenance,
+            energies=mean.energies,
+            forces=mean.forces,
+            stress=mean.stress,
+            energy_std=std,
+            energies_std=energy.sqrt() if "energies" in outputs else None,
+            forces_cov=forces[:, None, None] * unit if "forces" in outputs else None,
+            aleatoric_energy_std=std,
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Specification of the potential, and the options of the head."""
+        return {"potential": self.potential.specification(), **self.options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> MeanVariance:
+        """Rebuild the potential, then the head."""
+        return cls(build(config.pop("potential")), **config)
+
+    def _of_systems(self, values: Float[Tensor, " atoms"], system: System) -> Float[Tensor, " systems"]:
+        return values.new_zeros(system.n_systems).index_add(0, system.batch, values)
+
+
+def _features(potential: Potential) -> int:
+    features = probe(potential).features
+    if features is None:
+        raise SimkitError(
+            f"mean-variance estimation needs a potential that returns features of atoms (AtomicOutput.features); this "
+            f"{potential.kind} potential has none. MACE and PaiNN have them; an ensemble applies to any potential"
+        )
+    return features.shape[1]
