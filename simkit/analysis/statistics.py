@@ -14,6 +14,9 @@ from simkit.errors import DataError
 CONSTANT = 1e-12
 """Deviation of a series, relative to its size, that is rounding."""
 
+LEAST_BLOCKS = 8
+"""Fewer blocks do not tell whether they are independent: the spread of seven is itself uncertain by 29 %."""
+
 SOKAL = 5.0
 """Width of the window, in integrated correlation times, where the sum over the autocorrelation ends."""
 
@@ -59,7 +62,8 @@ class Blocking:
         errors: standard error of the mean from blocks of each size.
         uncertainties: standard error of each of the errors.
         chosen: index of the size that is taken.
-        converged: whether the series is long enough for its correlations; if not, the error is too small.
+        converged: whether eight blocks or more are left at that size; if not, the series is too short for its
+            correlations, and the error is the largest of all sizes, which may still be too small.
     """
 
     sizes: ndarray
@@ -79,7 +83,7 @@ def blocking(series: Float[ndarray, " frames"]) -> Blocking:
 
     At each level ``σ² = s²/(m-1)`` with the variance ``s²`` of the m blocks, uncertain by ``σ/sqrt(2(m-1))``. The size
     B of blocks is the smallest with ``B³ > 2 n (σ_B/σ_1)⁴``, which balances the correlation left against the
-    uncertainty.
+    uncertainty. It must leave eight blocks, as otherwise a small σ_B may be chance: else the largest error counts.
 
     References: H. Flyvbjerg, H. G. Petersen, J. Chem. Phys. 91, 461 (1989), doi:10.1063/1.457480; R. M. Lee et al.,
     Phys. Rev. E 83, 066706 (2011), doi:10.1103/PhysRevE.83.066706 (choice of the size).
@@ -97,7 +101,8 @@ def blocking(series: Float[ndarray, " frames"]) -> Blocking:
     levels = np.array(errors)
     if is_constant(series):
         return Blocking(np.array(sizes), 0 * levels, 0 * levels, 0, True)
-    good = np.flatnonzero(np.array(sizes) ** 3.0 > 2 * len(series) * (levels / levels[0]) ** 4)
+    enough = len(series) // np.array(sizes) >= LEAST_BLOCKS
+    good = np.flatnonzero(enough & (np.array(sizes) ** 3.0 > 2 * len(series) * (levels / levels[0]) ** 4))
     chosen = int(good[0]) if len(good) else int(levels.argmax())
     return Blocking(np.array(sizes), levels, np.array(uncertainties), chosen, len(good) > 0)
 

@@ -51,6 +51,14 @@ def test_a_series_shorter_than_its_correlations_is_not_converged():
     assert not average(np.linspace(0, 1, 64)).converged
 
 
+def test_a_few_independent_values_are_not_converged():
+    rng = np.random.default_rng(4)
+    found = [average(autoregressive(0.98, 256, rng)) for _ in range(50)]  # each is worth three independent values
+    assert sum(one.converged for one in found) <= 5
+    found = [average(autoregressive(0.98, 16384, rng)) for _ in range(10)]
+    assert all(one.converged for one in found)
+
+
 def test_a_constant_has_no_error():
     found = average(np.full(16, 3.0) + 1e-15 * np.arange(16))
     assert (found.mean, found.error, found.inefficiency, found.converged) == (pytest.approx(3), 0.0, 1.0, True)
