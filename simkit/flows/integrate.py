@@ -93,9 +93,12 @@ def integrate(
     with ExitStack() as stack:
         first = run.begin(stack)
         task = stack.enter_context((progress or Silent()).task(title, steps, first))
-        run.to(steps, check_every, _Notes(task, note, begun, first).show)
+        notes = _Notes(task, note, begun, first)
+        run.to(steps, check_every, notes.show)
         run.save()
-    return Result(run.state, run.outcomes(Status.FINISHED), time.perf_counter() - begun, run.step - first)
+        outcomes, seconds = run.outcomes(Status.FINISHED), time.perf_counter() - begun
+        notes.end(run.step, run.state, sum(one.status is not Status.FINISHED for one in outcomes), seconds)
+    return Result(run.state, outcomes, seconds, run.step - first)
 
 
 class _Notes(Generic[S]):
@@ -111,6 +114,11 @@ class _Notes(Generic[S]):
         if self.note is not None and now - self.shown > SECONDS_BETWEEN_NOTES:
             text, self.shown = self.note(state, (step - self.first) / (now - self.begun), stopped), now
         self.task.advance(done, text)
+
+    def end(self, step: int, state: S, stopped: int, seconds: float) -> None:
+        """The text of the whole call, with the speed that its result tells."""
+        if self.note is not None and step > self.first:
+            self.task.advance(0, self.note(state, (step - self.first) / seconds, stopped))
 
 
 def _time_steps(state: State, dt: float | Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,30 @@ def test_steps_and_own_time_steps() -> None:
     assert [one.steps for one in result.outcomes] == [64] * 3
     assert result.done == 64
     assert start.u.tolist() == [1, 1, 1]
+
+
+class Notes(Progress):
+    """Keeps the texts beside the bar."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def task(self, title: str, total: int, done: int = 0) -> Any:
+        return nullcontext(self)
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self.seen.append(note)
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def test_the_last_speed_that_is_shown_is_that_of_the_result() -> None:
+    progress = Notes()
+    result = integrate(
+        midpoint, Values(torch.ones(1)), 0.001, 64, progress=progress, note=lambda state, rate, stopped: f"{rate:.9g}"
+    )
+    assert float(progress.seen[-1]) == pytest.approx(result.done / result.seconds, rel=1e-6)
 
 
 @pytest.mark.parametrize("check_every", [1, 7, 100])
