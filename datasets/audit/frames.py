@@ -19,6 +19,9 @@ from simkit.errors import DataError
 from simkit.graph import Graph, make_graph
 from simkit.neighbours import build_neighbours
 
+NOBLE_GASES = frozenset((2, 10, 18, 36, 54, 86))
+"""Atoms that form no bonds, and are far from one another."""
+
 
 @dataclass(frozen=True)
 class FrameFacts:
@@ -98,7 +101,7 @@ RULES = (
         "look at these frames; positions may be in nm, or the cell wrong",
     ),
     Rule(
-        lambda fact: np.isfinite(fact.contact) and fact.contact > 1.6,
+        lambda fact: np.isfinite(fact.contact) and fact.contact > 1.6 and not NOBLE_GASES.issuperset(fact.numbers),
         "warning",
         "far-atoms",
         "no two atoms closer than 1.6 times the sum of their covalent radii",
