@@ -253,6 +253,10 @@ def _fixed_mask(frame: Atoms) -> np.ndarray:
     return mask
 
 
+def _name(frame: Atoms, index: int) -> str:
+    return f"frame {index} ({frame.get_chemical_formula()})"
+
+
 def _check_frame(frame: Atoms, index: int) -> None:
     for key in ("charge", "spin"):
         value = frame.info.get(key, 0)
@@ -261,25 +265,23 @@ def _check_frame(frame: Atoms, index: int) -> None:
         except (TypeError, ValueError):
             usable = False
         if not usable:
-            raise InvalidSystemError(
-                f"frame {index} ({frame.symbols}): expected a number as info['{key}'], found {value!s:.40}"
-            )
+            raise InvalidSystemError(f"{_name(frame, index)}: expected a number as info['{key}'], found {value!s:.40}")
     if not np.isfinite(frame.positions).all():
         broken = np.flatnonzero(~np.isfinite(frame.positions).all(1))[:5].tolist()
         raise InvalidSystemError(
-            f"frame {index} ({frame.symbols}): expected finite positions, found NaN or infinity at atoms {broken}"
+            f"{_name(frame, index)}: expected finite positions, found NaN or infinity at atoms {broken}"
         )
     if not np.isfinite(frame.cell.array).all():
-        raise InvalidSystemError(f"frame {index} ({frame.symbols}): expected a finite cell, found {frame.cell.array}")
+        raise InvalidSystemError(f"{_name(frame, index)}: expected a finite cell, found {frame.cell.array}")
     missing = [axis for axis in range(3) if frame.pbc[axis] and not frame.cell.array[axis].any()]
     if missing:
         raise InvalidSystemError(
-            f"frame {index} ({frame.symbols}): axes {missing} are periodic but have no lattice vector; "
+            f"{_name(frame, index)}: axes {missing} are periodic but have no lattice vector; "
             "set the cell, or pbc=False along them"
         )
     if np.linalg.matrix_rank(frame.cell.array[frame.pbc], tol=1e-8) < frame.pbc.sum():
         raise InvalidSystemError(
-            f"frame {index} ({frame.symbols}): the lattice vectors of the periodic axes are linearly dependent; "
+            f"{_name(frame, index)}: the lattice vectors of the periodic axes are linearly dependent; "
             f"set a cell that spans them, found {frame.cell.array.tolist()}"
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from ase.formula import Formula
 
 from simkit.analysis.minimum import minima
 from simkit.errors import InvalidSystemError
@@ -76,13 +77,26 @@ def build_crystal(
         repeat: number of cells along each lattice vector.
 
     Raises:
-        InvalidSystemError: ASE does not know how to make it.
+        InvalidSystemError: an unknown element, or ASE does not know how to make the crystal.
     """
+    _require_formula(name)
     try:
         atoms = bulk(name, structure, a=a, b=b, c=c, u=u, cubic=cubic)
     except (ValueError, KeyError, RuntimeError, NotImplementedError, AssertionError) as error:
-        raise InvalidSystemError(f"ASE cannot build this crystal of {name}: {error}") from error
+        remedy = "" if structure and a else "; give structure and a, as in {name: NaCl, structure: rocksalt, a: 5.64}"
+        raise InvalidSystemError(f"ASE cannot build this crystal of {name}: {error}{remedy}") from error
     return atoms.repeat(tuple(repeat))
+
+
+def _require_formula(name: str) -> None:
+    try:
+        symbols = set(Formula(name, strict=True).count())
+    except ValueError:
+        symbols = set()
+    if not symbols or "X" in symbols:
+        raise InvalidSystemError(
+            f"expected a chemical symbol or formula as the name of a crystal, such as Cu or NaCl; found {name!r}"
+        )
 
 
 def open_crystal(
@@ -99,7 +113,8 @@ def open_crystal(
     """
     atoms = structure.copy() if isinstance(structure, Atoms) else read_frame(structure, opening.frame)
     atoms = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=_state(atoms))
-    name = atoms.get_chemical_formula() if isinstance(structure, Atoms) else f"{Path(structure).name} ({atoms.symbols})"
+    formula = atoms.get_chemical_formula()
+    name = formula if isinstance(structure, Atoms) else f"{Path(structure).name} ({formula})"
     potential = open_model(model, device=opening.device, dtype=opening.dtype, head=opening.head)
     require_usable(potential, atoms, name, IgnoredConditions(potential, progress))
     if not atoms.pbc.all():

@@ -179,8 +179,10 @@ def test_properties_of_a_crystal_of_the_wrong_size(tmp_path, argon_model):
 def test_crystals(tmp_path, argon_model):
     assert len(build_crystal("NaCl", "rocksalt", a=5.64, cubic=True, repeat=(2, 1, 1))) == 16
     assert build_crystal("Si").cell.lengths()[0] == pytest.approx(5.43 / 2**0.5)
-    with pytest.raises(InvalidSystemError, match="ASE cannot build this crystal of Xx"):
+    with pytest.raises(InvalidSystemError, match="as the name of a crystal, such as Cu or NaCl; found 'Xx'"):
         build_crystal("Xx", "fcc", a=3)
+    with pytest.raises(InvalidSystemError, match="give structure and a, as in"):
+        build_crystal("NaCl")
     slab = Atoms("Ar", cell=[4, 4, 4], pbc=[True, True, False])
     with pytest.raises(SimkitError, match="periodic along all three axes"):
         elastic(argon_model, slab, tmp_path)
