@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +11,9 @@ import typer
 from simkit.commands.options import Device, Dtype, Head, Model, Output, Structures, model_options, require_inputs
 from simkit.errors import SimkitError
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
+
+SHOWN = 20
+"""Structures in the table at the end."""
 
 
 def relax(
@@ -55,7 +60,8 @@ def relax(
         **model_options(device, dtype, head),
         progress=Terminal(),
     )
-    _print_results(summary["results"])
+    _print_results(summary["results"], output)
+    _print_sums(summary)
     print(f"relaxed: {output}")
     if summary["converged"] < summary["frames"]:
         missing = summary["frames"] - summary["converged"]
@@ -66,9 +72,14 @@ def relax(
         )
 
 
-def _print_results(results: list[dict[str, Any]]) -> None:
+def _print_results(results: list[dict[str, Any]], output: Path) -> None:
+    """A line for each structure; of many, for those that did not converge and the first of the others."""
     from simkit.commands.tables import print_table
 
+    shown = results
+    if len(results) > SHOWN:
+        first = sorted(range(len(results)), key=lambda index: _converged(results[index]))[:SHOWN]
+        shown = [results[index] for index in sorted(first)]
     columns = ("", "status", "steps", "largest force (eV/Å)", "energy (eV)", "gained (eV)")
     rows = [
         (
@@ -77,9 +88,25 @@ def _print_results(results: list[dict[str, Any]]) -> None:
             str(result["steps"]),
             *_numbers(result),
         )
-        for result in results
+        for result in shown
     ]
     print_table("", columns, rows, numbers=columns[2:])
+    if len(shown) < len(results):
+        print(f"and {len(results) - len(shown)} more structures in {output.with_suffix('.json')}")
+
+
+def _print_sums(summary: dict[str, Any]) -> None:
+    """What has become of many structures, in one line."""
+    if summary["frames"] <= SHOWN:
+        return
+    counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())
+    steps = [one["steps"] for one in summary["results"] if _converged(one)]
+    most = f"; steps: median {median(steps):g}, most {max(steps)}" if steps else ""
+    print(f"{summary['frames']} structures: {counts}{most}; {summary['force_calls']} force calls")
+
+
+def _converged(result: dict[str, Any]) -> bool:
+    return "remedy" not in result
 
 
 def _numbers(result: dict[str, Any]) -> tuple[str, str, str]:
