@@ -117,12 +117,18 @@ def force_errors(forces: Float[ndarray, "atoms 3 2"], numbers: Int[ndarray, " at
 
 
 def relaxation(steps: ndarray, values: ndarray, label: str, goal: float | None = None) -> Figure:
-    """A quantity over the steps of a relaxation, on a logarithmic scale."""
+    """A quantity over the steps of a relaxation, on a logarithmic scale; zeros are open circles at its lower end."""
     from matplotlib.ticker import MaxNLocator
 
     positive = values > 0
+    lowest = values[positive].min() if positive.any() else 1.0
     with canvas() as (figure, axes):
-        axes.semilogy(steps[positive], values[positive], ".-", color=BLUE, markersize=5)
+        axes.semilogy(steps, np.where(positive, values, 0.5 * lowest), "-", color=BLUE)
+        axes.semilogy(steps[positive], values[positive], ".", color=BLUE, markersize=5)
+        if not positive.all():
+            zeros = np.full((~positive).sum(), 0.5 * lowest)
+            axes.semilogy(steps[~positive], zeros, "o", color=BLUE, markersize=4, fillstyle="none", label="0")
+            axes.legend()
         if goal is not None:
             axes.axhline(goal, color=VERMILLION, linestyle="--", linewidth=1.1, label=f"goal {goal:g}")
             axes.legend()
