@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from simkit.commands import evaluate, inform, md, predict, relax, run, train
+from simkit.commands import calibrate, evaluate, inform, md, predict, relax, run, train
 from simkit.commands.failures import DEBUG, reported
 
 
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("train")(train.train)
+app.command("calibrate")(calibrate.calibrate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("relax")(relax.relax)

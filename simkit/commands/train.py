@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from simkit.commands.failures import require_file
+from simkit.commands.one_step import planned, run_alone
 from simkit.commands.options import Reading, with_reading
 from simkit.errors import SimkitError
 
@@ -35,18 +36,13 @@ def train(
 
     On several GPUs or nodes: torchrun --nproc-per-node 4 -m simkit train settings.yaml
     """
-    step = _planned(_document(file, data, reading, settings or []), seed, output)
+    step = planned(_document(file, data, reading, settings or []), "train", seed, output)
     if int(os.environ.get("RANK", "0")) > 0:
         _follow(step, seed, device)
         return
     from simkit.commands.describe import print_result
-    from simkit.progress import Terminal
-    from simkit.workflow.store import LOG
-    from simkit.workflow.worker import run_job
 
-    outcome = run_job(step.job(seed, device, threads=None), Terminal())
-    if outcome.error:
-        raise SimkitError(f"{outcome.error}\nlog with the traceback: {output / LOG}")
+    run_alone(step, seed, device, output)
     print_result(step.folder)
     for name in step.step.produces:
         print(output / name)
@@ -71,16 +67,6 @@ def _document(file: Path | None, data: Path | None, reading: list[str] | None, s
             document, data={**document.data, "data": path}, places={**document.places, ("data",): "--data"}
         )
     return document
-
-
-def _planned(document: Document, seed: int, output: Path) -> PlannedStep:
-    from simkit.workflow.kinds import KINDS
-    from simkit.workflow.plan import make_plan
-    from simkit.workflow.schema import Workflow, read_step
-
-    step = read_step(document, {"kind": "train", **document.data}, (), KINDS)
-    plan = make_plan(Workflow("train", seed, {"train": step}, {"train": "train"}, document), output.parent)
-    return replace(plan.steps["train"], folder=output.absolute())
 
 
 def _follow(step: PlannedStep, seed: int, device: str) -> None:

@@ -24,6 +24,7 @@ from simkit.report.sections import (
     relax_section,
     train_section,
 )
+from simkit.report.uncertainty_section import uncertainty_section
 
 
 def build_report(folders: Sequence[Path], target: str | os.PathLike[str], *, title: str = "Report") -> dict[str, Any]:
@@ -58,6 +59,8 @@ def build_report(folders: Sequence[Path], target: str | os.PathLike[str], *, tit
 def _section(result: Result, method: str) -> str:
     if result.kind == "evaluate":
         return evaluate_section(result, method)
+    if result.kind == "calibrate":
+        return uncertainty_section(result, method)
     sections = {
         "label": label_section,
         "train": train_section,
@@ -73,6 +76,7 @@ def _section(result: Result, method: str) -> str:
 def _lead(results: list[Result]) -> str:
     words = {
         "label": "reference data", "train": "training", "evaluate": "errors on held-out frames",
+        "ensemble": "training of an ensemble", "calibrate": "calibrated uncertainties",
         "predict": "predictions", "relax": "relaxation", "md": "molecular dynamics",
     }  # fmt: skip
     words |= {kind: title[0].lower() + title[1:] for kind, (title, *_) in ANALYSES.items()}

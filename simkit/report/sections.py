@@ -13,6 +13,7 @@ from simkit.report import page, plots
 from simkit.report.figures import Figure
 from simkit.report.molecule import LARGEST, draw_atoms
 from simkit.report.results import Result
+from simkit.report.uncertainty_section import calibration_headline
 from simkit.tasks.frames import read_frame, read_frames
 from simkit.tasks.parity import read_parity
 from simkit.units import ERROR_UNITS
@@ -89,6 +90,12 @@ def evaluate_section(result: Result, method: str) -> str:
     if np.isfinite(parity.forces).all((1, 2)).any():
         pictures.append(plots.forces_parity(parity.forces, parity.numbers, method))
         pictures.append(plots.force_errors(parity.forces, parity.numbers))
+    deviations = (
+        f" This model tells its uncertainty ({summary['uncertainty']}): errors of forces are "
+        f"{page.digits(summary['forces_z_rms'])} times as large as predicted."
+        if "forces_z_rms" in summary
+        else ""
+    )
     elements = [
         [symbol, errors["mae_mev_per_ang"], errors["rmse_mev_per_ang"]]
         for symbol, errors in summary["forces_by_element"].items()
@@ -99,7 +106,9 @@ def evaluate_section(result: Result, method: str) -> str:
     ]
     return page.section(
         f"Errors on held-out frames: {result.name}",
-        page.paragraph(f"{summary['frames']} frames with {summary['atoms']} atoms, compared with {method}."),
+        page.paragraph(
+            f"{summary['frames']} frames with {summary['atoms']} atoms, compared with {method}.{deviations}"
+        ),
         page.table(("Quantity", "Unit", "MAE", "RMSE"), rows),
         page.figures(pictures),
         page.heading("Forces by element"),
@@ -190,6 +199,8 @@ def headline(results: list[Result]) -> list[page.Number]:
             found.append(
                 page.Number(values.get("forces_mae_mev_per_ang"), "meV/Å", "force error (MAE), held-out frames")
             )
+        elif result.kind == "calibrate":
+            found += calibration_headline(values)
         elif result.kind == "md":
             drift = values.get("energy_drift_mev_per_atom_per_ps")
             found.append(page.Number(drift, "meV/atom/ps", f"energy drift, {result.name}"))

@@ -3,60 +3,62 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simkit.datasets.base import Dataset
-from simkit.errors import SimkitError, SimkitWarning
+from simkit.errors import SimkitError
 from simkit.files import file_hash, write_json
 from simkit.potential import Potential
 from simkit.potentials.file_format import Format, detect_format
 from simkit.potentials.model_file import read_header, save_model
 from simkit.progress import Progress, Silent
+from simkit.tasks.calibration import conformal_summary, fitted_map, judged, with_intervals
 from simkit.tasks.calibration_checks import (
     calibration_that_does_not_hold,
     frames_in_several_parts,
     groups_of_frames,
 )
-from simkit.tasks.calibration_data import write_residuals
-from simkit.tasks.data import open_without_isolated_atoms
+from simkit.tasks.calibration_data import IN_SAMPLE, File, Frames, open_frames, write_residuals
 from simkit.tasks.models import open_model
 from simkit.tasks.parity import Parity, compare
 from simkit.tasks.settings import BATCH_ATOMS
 from simkit.training.sources import ReadingSettings
-from simkit.uncertainty.assessment import Assessment, assess_domains
-from simkit.uncertainty.base import Committee, UncertainPotential
+from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.bootstrap import REPEATS
 from simkit.uncertainty.calibrated import Calibrated
-from simkit.uncertainty.calibration_fits import fit_map
-from simkit.uncertainty.calibration_maps import CalibrationMap
-from simkit.uncertainty.comparison import TARGET_UNITS, Target
+from simkit.uncertainty.comparison import TARGET_UNITS
 from simkit.uncertainty.fit import fit_method
-from simkit.uncertainty.settings import CalibrationSettings, EnsembleMethod, MethodSettings
+from simkit.uncertainty.settings import CalibrationSettings, ConformalSettings, EnsembleMethod, MethodSettings
 
-TARGETS: tuple[Target, ...] = ("energy", "force-vectors", "stress")
-IN_SAMPLE = "calibration frames themselves"
-"""Domain that is judged where there are no test frames."""
-
-File = str | os.PathLike[str]
+METHOD = "method"
+"""Folder of what a method that takes long leaves."""
 
 
 @dataclass(frozen=True)
-class Frames:
-    """The data of a calibration."""
+class Judging:
+    """How predictions are compared and judged."""
 
-    training: Dataset | None
-    calibration: Dataset
-    tests: dict[str, Dataset]
+    batch_atoms: int
+    repeats: int
+    seed: int
+    progress: Progress
 
-    @property
-    def parts(self) -> dict[str, Dataset]:
-        """All of them by name."""
-        first = {} if self.training is None else {"training": self.training}
-        return {**first, "calibration": self.calibration, **self.tests}
+    def compare(self, potential: Potential, dataset: Dataset) -> Parity:
+        """Predictions beside labels."""
+        return compare(potential, dataset, self.batch_atoms, self.progress)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A potential with an uncertainty, its predictions for each domain, and what was found."""
+
+    potential: UncertainPotential
+    domains: dict[str, Parity]
+    facts: dict[str, Any]
+    warnings: list[str]
 
 
 def calibrate_files(
@@ -69,6 +71,7 @@ def calibrate_files(
     test: Mapping[str, File] | None = None,
     reading: ReadingSettings | None = None,
     calibration: CalibrationSettings | None = None,
+    conformal: ConformalSettings | None = None,
     dtype: str | None = None,
     device: str = "cpu",
     batch_atoms: int = BATCH_ATOMS,
@@ -91,6 +94,8 @@ def calibrate_files(
         test: labelled frames to judge on, by the name of their domain.
         reading: keys, units and signs of all files of frames.
         calibration: the map; its default is one factor.
+        conformal: conformal intervals, around the calibrated potential; around a model without uncertainty if there is
+            no method.
         dtype: ``float64`` or ``float32``; the model's own by default.
         device: torch device.
         batch_atoms: number of atoms that are evaluated together.
@@ -107,26 +112,28 @@ def calibrate_files(
             trajectory, no errors, NaN.
         DataError: frames that cannot be read or have no labels.
     """
-    progress, settings = progress or Silent(), calibration or CalibrationSettings()
+    progress, folder = progress or Silent(), Path(folder)
     paths = [models] if isinstance(models, str | os.PathLike) else list(models)
-    frames = _open(data, train, test or {}, reading)
+    frames, judging = open_frames(data, train, test or {}, reading), Judging(batch_atoms, repeats, seed, progress)
     opened = [open_model(path, device=device, dtype=dtype, head=head) for path in paths]
-    raw = uncertain_potential(opened, method, frames.training, seed=seed, progress=progress)
-    said = frames_in_several_parts(frames.parts)
-    before = compare(raw, frames.calibration, batch_atoms, progress)
-    said += groups_of_frames(before, _groups(frames.training))
-    fitted, more = fitted_map(raw, before, settings)
-    calibrated = Calibrated(raw, fitted)
-    domains = frames.tests or {IN_SAMPLE: frames.calibration}
-    parities = {name: compare(calibrated, dataset, batch_atoms, progress) for name, dataset in domains.items()}
-    lines = judged(calibrated, parities, before, repeats, seed)
-    said += [*more, *calibration_that_does_not_hold(lines)]
+    shared = frames_in_several_parts(frames.parts)
+    if conformal is not None and method is None and len(opened) == 1 and not isinstance(opened[0], UncertainPotential):
+        outcome = _intervals_alone(opened[0], frames, conformal, judging)
+    else:
+        raw = uncertain_potential(opened, method, frames.training, folder=folder / METHOD, seed=seed, progress=progress)
+        outcome = _calibrated(raw, frames, calibration or CalibrationSettings(), conformal, judging)
+    said = [*shared, *outcome.warnings]
     for text in said:
         progress.warn(text)
-    summary = _summary(calibrated, before, parities, lines, said)
-    folder = Path(folder)
-    _write(folder, calibrated, paths, {"calibration": data, "training": train, **(test or {})}, summary)
-    write_residuals(folder / "calibration.npz", {name: parity.comparison() for name, parity in parities.items()})
+    summary = outcome.facts | {
+        "frames": {name: len(parity.counts) for name, parity in outcome.domains.items()},
+        "in_sample": IN_SAMPLE in outcome.domains,
+        "warnings": said,
+        "citations": list(outcome.potential.capabilities.citations),
+    }
+    _write(folder, outcome.potential, paths, {"calibration": data, "training": train, **(test or {})}, summary)
+    comparisons = {name: parity.comparison() for name, parity in outcome.domains.items()}
+    write_residuals(folder / "calibration.npz", comparisons)
     write_json(folder / "calibration.json", summary)
     return summary
 
@@ -136,6 +143,7 @@ def uncertain_potential(
     method: MethodSettings | None,
     training: Dataset | None,
     *,
+    folder: File,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> UncertainPotential:
@@ -161,92 +169,62 @@ def uncertain_potential(
             "one model alone does not tell its errors: give a method, such as llpr, with the frames that it was "
             "trained on, or several models that were trained with other seeds"
         )
-    return fit_method(method or EnsembleMethod(), models, training, seed=seed, progress=progress)
+    return fit_method(method or EnsembleMethod(), models, training, folder=folder, seed=seed, progress=progress)
 
 
-def fitted_map(
-    raw: UncertainPotential, parity: Parity, settings: CalibrationSettings
-) -> tuple[CalibrationMap, list[str]]:
-    """The calibration map, and warnings of too little data.
-
-    Raises:
-        CalibrationError: nothing can be fitted.
-        SimkitError: a global map for a method that only scores.
-    """
-    scores = parity.forces_cov is None and parity.score is not None
-    kind = settings.map or ("power-law" if scores else "nll")
-    if scores and kind not in ("power-law", "isotonic"):
-        raise SimkitError(
-            f"the method {raw.provenance.method} gives scores, not deviations: use the map power-law or isotonic, "
-            f"found {kind}"
-        )
-    comparison = parity.comparison()
-    target: Target = "force-vectors"
-    if settings.target == "energy" or (settings.target is None and not comparison.has("forces")):
-        target = "energy"
-    rows = comparison.residuals(target)
-    members = raw.n_members if isinstance(raw, Committee) else None
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SimkitWarning)
-        found = fit_map(kind, rows.errors, rows.sigmas[:, None], rows.groups, members=members)
-    return found, [str(one.message) for one in caught if issubclass(one.category, SimkitWarning)]
-
-
-def judged(
-    calibrated: Calibrated, domains: Mapping[str, Parity], calibration: Parity, repeats: int = REPEATS, seed: int = 0
-) -> list[Assessment]:
-    """Metrics of every domain and target, with error bars, and those of the baselines."""
-    rule = calibrated.calibration.rule(calibrated.provenance.dof)
-    comparisons = {name: parity.comparison() for name, parity in domains.items()}
-    return assess_domains(
-        comparisons, TARGETS, calibration=calibration.comparison(), rule=rule, repeats=repeats, seed=seed
-    )
-
-
-def _open(data: File, train: File | None, test: Mapping[str, File], reading: ReadingSettings | None) -> Frames:
-    reserved = {"training", "calibration"} & test.keys()
-    if reserved:
-        raise SimkitError(f"a test domain cannot be called {reserved.pop()}: give it another name")
-    return Frames(
-        None if train is None else open_without_isolated_atoms(train, reading),
-        open_without_isolated_atoms(data, reading),
-        {name: open_without_isolated_atoms(path, reading) for name, path in test.items()},
-    )
-
-
-def _groups(dataset: Dataset | None) -> list[str]:
-    return [] if dataset is None else [dataset[index].group for index in range(len(dataset))]
-
-
-def _summary(
-    calibrated: Calibrated,
-    before: Parity,
-    domains: Mapping[str, Parity],
-    lines: Sequence[Assessment],
-    said: Sequence[str],
-) -> dict[str, Any]:
+def _calibrated(
+    raw: UncertainPotential,
+    frames: Frames,
+    settings: CalibrationSettings,
+    conformal: ConformalSettings | None,
+    judging: Judging,
+) -> Outcome:
+    """The potential with a calibration map, and conformal intervals if they are asked for."""
+    before = judging.compare(raw, frames.calibration)
+    said = groups_of_frames(before, frames.training_groups)
+    found, more = fitted_map(raw, before, settings)
+    calibrated = Calibrated(raw, found)
+    domains = {name: judging.compare(calibrated, dataset) for name, dataset in frames.domains.items()}
+    lines = judged(calibrated, domains, before, judging.repeats, judging.seed)
+    said += [*more, *calibration_that_does_not_hold(lines)]
     provenance = calibrated.provenance
-    raw = before.comparison()
-    return {
+    rule = found.rule(provenance.dof)
+    facts = _facts(before) | {
         "method": provenance.method,
         "calibration": provenance.calibration,
-        "map": calibrated.calibration.config(),
+        "map": found.config(),
         "degrees_of_freedom": None if provenance.dof == float("inf") else provenance.dof,
+        "interval_rule": {"dof": None if rule.dof == float("inf") else rule.dof, "widening": rule.widening},
         "cost": provenance.cost,
-        "calibration_frames": len(before.counts),
-        "calibration_groups": len(set(raw.frame_groups.tolist())),
-        "frames": {name: len(parity.counts) for name, parity in domains.items()},
-        "in_sample": IN_SAMPLE in domains,
         "assessments": [line.as_json() for line in lines],
         "units": dict(TARGET_UNITS),
-        "warnings": list(said),
-        "citations": list(calibrated.capabilities.citations),
     }
+    if conformal is None:
+        return Outcome(calibrated, domains, facts, said)
+    after = judging.compare(calibrated, frames.calibration)
+    wrapped, more = with_intervals(calibrated, after, conformal, judging.seed)
+    facts["conformal"] = conformal_summary(wrapped, conformal, domains, judging.seed)
+    return Outcome(wrapped, domains, facts, [*said, *more])
+
+
+def _intervals_alone(potential: Potential, frames: Frames, conformal: ConformalSettings, judging: Judging) -> Outcome:
+    """Conformal intervals around a model that does not tell its errors."""
+    before = judging.compare(potential, frames.calibration)
+    wrapped, said = with_intervals(potential, before, conformal, judging.seed)
+    domains = {name: judging.compare(wrapped, dataset) for name, dataset in frames.domains.items()}
+    facts = _facts(before) | {"method": wrapped.provenance.method, "cost": wrapped.provenance.cost, "assessments": []}
+    facts["conformal"] = conformal_summary(wrapped, conformal, domains, judging.seed)
+    return Outcome(wrapped, domains, facts, [*groups_of_frames(before, frames.training_groups), *said])
+
+
+def _facts(calibration: Parity) -> dict[str, Any]:
+    groups = set(calibration.comparison().frame_groups.tolist())
+    return {"calibration_frames": len(calibration.counts), "calibration_groups": len(groups)}
 
 
 def _write(
     folder: Path,
-    calibrated: Calibrated,
+    potential: UncertainPotential,
     paths: Sequence[File],
     data: Mapping[str, File | None],
     summary: dict[str, Any],
@@ -258,4 +236,4 @@ def _write(
     used = {name: file_hash(path) for name, path in data.items() if path is not None and Path(path).is_file()}
     facts = {name: value for name, value in summary.items() if name not in ("assessments", "citations")}
     metadata = {**model, "calibration_data_sha256": used, "uncertainty": facts}
-    save_model(folder / "model.simkit", calibrated, metadata=metadata)
+    save_model(folder / "model.simkit", potential, metadata=metadata)

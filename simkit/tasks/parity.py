@@ -74,7 +74,7 @@ class Parity:
             groups=self.groups,
             energy_std=self.energy_std,
             forces_cov=self.forces_cov,
-            stress_std=self.stress_std,
+            stress_std=None if self.stress_std is None or np.isnan(self.stress_std).all() else self.stress_std,
             score=self.score,
         )
 

@@ -13,6 +13,7 @@ Kinds = Mapping[str, str]
 KINDS: Kinds = {
     "label": "simkit.workflow.steps.label:Label",
     "train": "simkit.workflow.steps.train:Train",
+    "calibrate": "simkit.workflow.steps.calibrate:Calibrate",
     "evaluate": "simkit.workflow.steps.evaluate:Evaluate",
     "predict": "simkit.workflow.steps.predict:Predict",
     "relax": "simkit.workflow.steps.relax:Relax",

@@ -16,15 +16,17 @@ from ase.io import read, write
 
 import simkit
 from simkit.errors import SimkitError, SimkitWarning
+from simkit.potentials.mace import MACE
+from simkit.potentials.model_file import read_header
 from simkit.system import System
 from simkit.tasks import calibrate
-from simkit.tasks.calibrate import IN_SAMPLE
-from simkit.tasks.calibration_data import read_residuals
+from simkit.tasks.calibration_data import IN_SAMPLE, read_residuals
 from simkit.uncertainty.calibrated import Calibrated
+from simkit.uncertainty.conformal_potential import Conformal
 from simkit.uncertainty.residuals import NotFiniteError, TooFewGroupsError
-from simkit.uncertainty.settings import CalibrationSettings, EnsembleMethod
+from simkit.uncertainty.settings import CalibrationSettings, ConformalSettings, EnsembleMethod, LLPRMethod
 
-calibrate_files = partial(calibrate.calibrate_files, repeats=10)
+calibrate_files = partial(calibrate.calibrate_files, repeats=3)
 SPREAD = np.std([100, 104, 110], ddof=1) / np.mean([100, 104, 110])
 
 
@@ -163,12 +165,64 @@ def test_what_cannot_be_calibrated(tmp_path, argon_ensemble, argon_model, labell
 
 
 def test_predictions_that_are_not_numbers(tmp_path, argon_ensemble, labelled, monkeypatch):
+    data, kind = labelled("calibration", 0), type(simkit.load_model(argon_ensemble))
+
     def broken(self, *arguments, **options):
         prediction = original(self, *arguments, **options)
         prediction.forces[0] = np.nan
         return prediction
 
-    original = type(simkit.load_model(argon_ensemble)).predict
-    monkeypatch.setattr(type(simkit.load_model(argon_ensemble)), "predict", broken)
+    original = kind.predict
+    monkeypatch.setattr(kind, "predict", broken)
     with pytest.raises(NotFiniteError, match="NaN"):
-        calibrate_files(argon_ensemble, labelled("calibration", 0), tmp_path / "out")
+        calibrate_files(argon_ensemble, data, tmp_path / "out")
+
+
+def test_conformal_intervals_around_the_calibrated_model(tmp_path, argon_ensemble, labelled):
+    """All errors of the calibration are as many deviations, so every frame of the test is within, or none is."""
+    data, tests = labelled("calibration", 0), {"same": labelled("same", 1), "worse": labelled("worse", 2, 2.2)}
+    summary = calibrate_files(
+        argon_ensemble, data, tmp_path / "out", test=tests, conformal=ConformalSettings(over_atoms="max")
+    )
+    potential = simkit.load_model(tmp_path / "out" / "model.simkit")
+    assert isinstance(potential, Conformal)
+    assert potential.provenance.calibrated
+    system = System.from_ase(read(data))
+    prediction = potential.predict(system)
+    radius = prediction.interval(0.9).forces_radius
+    np.testing.assert_allclose(radius, np.sqrt(3) * prediction.force_sigma, rtol=1e-4)
+    assert summary["conformal"]["scores"]["forces"]["quantile"] == pytest.approx(np.sqrt(3), rel=1e-4)
+    coverage = {name: one["energy"]["coverage"] for name, one in summary["conformal"]["domains"].items()}
+    assert coverage["worse"] == 0.0
+    assert coverage["same"] > 0.3  # the digits of the files decide
+
+
+def test_conformal_intervals_need_no_deviations(tmp_path, argon_model, labelled):
+    data = labelled("calibration", 0)
+    summary = calibrate_files(argon_model, data, tmp_path / "out", conformal=ConformalSettings())
+    assert summary["method"] == "conformal prediction"
+    assert summary["assessments"] == []
+    potential = simkit.load_model(tmp_path / "out" / "model.simkit")
+    errors = [
+        np.linalg.norm(frame.get_forces() - simkit.Calculator(argon_model).get_forces(frame), axis=1).max()
+        for frame in read(data, ":")
+    ]
+    found = potential.predict(System.from_ase(read(data))).interval(0.9).forces_radius
+    np.testing.assert_allclose(found, sorted(errors)[11], rtol=1e-6)  # the 12th of 12: ⌈13·0.9⌉
+
+
+@pytest.mark.filterwarnings("ignore:calibration frames themselves")  # one factor does not suit stresses too
+def test_last_layer_uncertainty_of_a_network(tmp_path, labelled):
+    """An untrained network: its errors are large, and in a region that it was fitted to they are as predicted."""
+    train, data = labelled("train", 3), labelled("calibration", 0)
+    network = MACE(elements=[18], cutoff=5.0, hidden_irreps="4x0e", max_ell=1, correlation=1, radial_mlp=[4])
+    simkit.save_model(tmp_path / "network.simkit", network)
+    summary = calibrate_files(
+        tmp_path / "network.simkit", data, tmp_path / "out", train=train, method=LLPRMethod(draws=4)
+    )
+    assert summary["method"] == "LLPR"
+    assert of(summary, "force-vectors", IN_SAMPLE)["values"]["z_std"] == pytest.approx(1, rel=1e-6)
+    header = read_header(tmp_path / "out" / "model.simkit")
+    assert header["provenance"]["uncertainty"]["map"]["alpha"] == summary["map"]["alpha"]
+    with pytest.raises(SimkitError, match="fitted to the frames that the model was trained on"):
+        calibrate_files(tmp_path / "network.simkit", data, tmp_path / "out", method=LLPRMethod())

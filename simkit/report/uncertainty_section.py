@@ -1,0 +1,140 @@
+"""The part of a report on the uncertainty of a model: what it promises, and whether it holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from simkit.report import page, uncertainty_plots
+from simkit.report.figures import Figure
+from simkit.report.results import Result
+from simkit.tasks.calibration_data import read_residuals, read_size_baselines
+from simkit.uncertainty.intervals import StudentT
+
+QUANTITIES = {
+    "force-vectors": ("forces", "meV/Å"),
+    "energy": ("energies per atom", "meV/atom"),
+    "stress": ("stresses", "meV/Å³"),
+}
+"""Names of the targets, and the units they are shown in, in the order of the section."""
+COLUMNS = (
+    ("RMSE", "rmse", 1e3),
+    ("RMS σ", "sharpness", 1e3),
+    ("Error / σ", "z_std", 1.0),
+    ("In 90 % (%)", "coverage_90", 100.0),
+    ("NLL", "nll", 1.0),
+    ("CRPS", "crps", 1e3),
+    ("Miscal. area", "miscalibration_area", 1.0),
+    ("ENCE", "ence", 1.0),
+    ("Spearman", "spearman", 1.0),
+    ("AUROC 5 %", "auroc", 1.0),
+)
+"""Heading, metric and factor of each column."""
+
+
+def uncertainty_section(result: Result, method: str) -> str:
+    """Reliability, errors over deviations, sparsification, and the metrics of every domain beside the baselines."""
+    summary = result.summary
+    pictures = _pictures(result, summary) if summary["assessments"] else []
+    parts = [page.paragraph(_words(summary, method))]
+    parts += [page.paragraph(text[0].upper() + text[1:] + ".", "warning") for text in summary["warnings"]]
+    parts.append(page.figures(pictures))
+    for target, (name, unit) in QUANTITIES.items():
+        rows = [_row(line) for line in summary["assessments"] if line["target"] == target]
+        if rows:
+            headings = ("Data", "Deviations", *(heading for heading, *_ in COLUMNS))
+            parts.append(page.heading(f"{name[0].upper()}{name[1:]} ({unit})"))
+            parts.append(page.table(headings, rows))
+    if summary["assessments"]:
+        parts.append(page.paragraph(_reading(summary)))
+    return page.section(f"Uncertainty: {result.name}", *parts, _conformal(summary))
+
+
+def calibration_headline(summary: Mapping[str, Any]) -> list[page.Number]:
+    """Errors of the forces in units of predicted deviations, in the first domain."""
+    for line in summary["assessments"]:
+        if line["target"] == "force-vectors" and line["method"] == "model":
+            return [
+                page.Number(line["values"]["z_std"], "σ", f"force error over predicted deviation, {line['domain']}")
+            ]
+    return []
+
+
+def _words(summary: Mapping[str, Any], method: str) -> str:
+    frames, groups = summary["calibration_frames"], summary["calibration_groups"]
+    calibrated = f"{frames} frames of {groups} independent groups (trajectories) labelled with {method}"
+    cost = f"A prediction with forces costs about {page.digits(float(summary['cost']))} times that of one model."
+    if "map" not in summary:
+        return f"Intervals by {summary['method']}, from {calibrated}. {cost}"
+    kinds = {
+        "global": "one factor for all deviations, {alpha}",
+        "power-law": "{prefactor} σ^{exponent}",
+        "isotonic": "a non-decreasing curve",
+    }
+    numbers = {name: page.digits(value) for name, value in summary["map"].items() if isinstance(value, float)}
+    how = kinds[summary["map"]["kind"]].format(**numbers)
+    judged = "" if summary["in_sample"] else " It is judged on other frames below."
+    return f"Uncertainties by {summary['method']}, calibrated on {calibrated}: {how}.{judged} {cost}"
+
+
+def _reading(summary: Mapping[str, Any]) -> str:
+    own = " These are the calibration frames themselves, so the numbers flatter." if summary["in_sample"] else ""
+    return (
+        "Error / σ is the root mean square of errors in units of predicted deviations: 1 when calibrated. In 90 % is "
+        "the share of the errors within intervals of 90 %. NLL (of errors in eV), CRPS, area and ENCE are better when "
+        "smaller; Spearman and AUROC, the ranking of errors and of the largest 5 % of them, when larger. Baselines "
+        f"that cost nothing are fitted to the calibration frames. Error bars: trajectories drawn again and again.{own}"
+    )
+
+
+def _row(line: Mapping[str, Any]) -> list[page.Cell]:
+    errors = line["errors"] or {}
+    cells = [_cell(line["values"][name], errors.get(name), factor) for _, name, factor in COLUMNS]
+    return [line["domain"], "predicted" if line["method"] == "model" else line["method"], *cells]
+
+
+def _cell(value: float | None, error: float | None, factor: float) -> page.Cell:
+    """A number with its standard error, which has as many decimal places."""
+    if value is None or error is None:
+        return None if value is None else factor * value
+    if error <= 0:
+        return page.digits(factor * value)
+    places = max(0, -math.floor(math.log10(factor * error)))
+    return f"{factor * value:.{places}f} ± {factor * error:.{places}f}".replace("-", "−")
+
+
+def _pictures(result: Result, summary: Mapping[str, Any]) -> list[Figure]:
+    rows = read_residuals(result.folder / "calibration.npz")
+    free = read_size_baselines(result.folder / "calibration.npz")
+    rule = summary["interval_rule"]
+    student = StudentT(math.inf if rule["dof"] is None else rule["dof"], rule["widening"])
+    pictures = []
+    for target, (name, unit) in QUANTITIES.items():
+        domains = {domain: found for (domain, kind), found in rows.items() if kind == target}
+        if not domains or target == "stress":
+            continue
+        pictures.append(uncertainty_plots.reliability(domains, name, student))
+        pictures.append(uncertainty_plots.errors_over_deviations(domains, name, unit, 1e3))
+        if target == "force-vectors":
+            first = next(iter(domains))
+            pictures.append(uncertainty_plots.sparsification(domains, name, {"size of the force": free[first]}))
+    return pictures
+
+
+def _conformal(summary: Mapping[str, Any]) -> str:
+    """Quantiles and coverage of conformal intervals, if there are any."""
+    found = summary.get("conformal")
+    if not found:
+        return ""
+    level = f"{100 * found['level']:g} %"
+    rows: list[list[page.Cell]] = []
+    for domain, quantities in found["domains"].items():
+        for name, one in quantities.items():
+            scores = found["scores"][name]
+            band = " to ".join(page.digits(100 * end) for end in scores["band"])
+            rows.append([domain, name, scores["quantile"], scores["draws"], 100 * one["coverage"], band, one["draws"]])
+    headings = (
+        "Data", "Quantity", "Quantile", "Calibration scores", f"Within {level} (%)", "Expected (%)", "Test scores"
+    )  # fmt: skip
+    return page.heading(f"Conformal intervals of {level}") + page.table(headings, rows)
