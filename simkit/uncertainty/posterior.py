@@ -101,9 +101,10 @@ class Posterior(Target):
         self.vector = ParameterVector(potential)
         self.potential, self.settings, self.scales = potential, settings, scales
         self._start = self.vector.read()
-        self.loader = frames_loader(potential, dataset, settings.batch_size or TOGETHER, settings.batch_size, seed)
+        minibatches = settings.batch_size is not None
+        self.loader = frames_loader(potential, dataset, settings.batch_size or TOGETHER, shuffle=minibatches, seed=seed)
         self.kept: tuple[Batch, ...] | None = (
-            None if settings.batch_size else tuple(batch.to(potential.device) for batch in self.loader)
+            None if minibatches else tuple(batch.to(potential.device) for batch in self.loader)
         )
 
     @property
@@ -161,7 +162,7 @@ class Posterior(Target):
 
 
 def frames_loader(
-    potential: Potential, dataset: Dataset, batch_size: int, shuffled: int | None = None, seed: int = 0
+    potential: Potential, dataset: Dataset, batch_size: int, *, shuffle: bool = False, seed: int = 0
 ) -> Loader:
     """Batches of checked frames in the potential's floating-point type."""
     frames = CheckedFrames(dataset, potential, potential.dtype)
@@ -169,7 +170,7 @@ def frames_loader(
         frames,
         potential.cutoff,
         batch_size=batch_size,
-        shuffle=shuffled is not None,
+        shuffle=shuffle,
         seed=seed,
         dtype=potential.dtype,
     )
