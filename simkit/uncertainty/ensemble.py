@@ -19,7 +19,8 @@ from simkit.potentials.model_file import load_model
 from simkit.potentials.sum import joint_capabilities, seen_by
 from simkit.system import System
 from simkit.uncertainty.base import Committee
-from simkit.uncertainty.prediction import Provenance
+from simkit.uncertainty.mean_variance import MeanVariance, with_noise
+from simkit.uncertainty.prediction import Provenance, UncertainPrediction
 from simkit.uncertainty.side_by_side import (
     energies_side_by_side,
     one_architecture,
@@ -72,7 +73,7 @@ class Ensemble(Committee):
 
     def member_energies(self, graph: Graph) -> Float[Tensor, "members atoms"]:
         """Energy of each atom by each potential."""
-        members = self._potentials()
+        members = self.potentials
         if self._goes_together(graph.centre.shape[0]):
             return energies_side_by_side(members[0], stacked_parameters(members), graph)
         return torch.stack([output.energies for output in self._outputs(graph)])
@@ -86,11 +87,43 @@ class Ensemble(Committee):
         forces = [output.forces for output in outputs if output.forces is not None]
         return AtomicOutput(energies, forces=torch.stack(forces).mean(0) if forces else None)
 
+    def energy_variance(self, graph: Graph) -> Float[Tensor, " systems"]:
+        """Variance of the members' energies in eV², and the mean of the variances that they predict of their noise."""
+        spread = super().energy_variance(graph)
+        noise = [
+            member.energy_variance(seen_by(member, graph, self.cutoff))
+            for member in self.potentials
+            if isinstance(member, MeanVariance)
+        ]
+        return spread + torch.stack(noise).sum(0) / self.n_members if noise else spread
+
+    def predict(
+        self,
+        system: System,
+        neighbours: Neighbours | None = None,
+        outputs: Sequence[str] = ("energy", "forces"),
+        *,
+        samples: int = 0,
+    ) -> UncertainPrediction:
+        """Mean and unbiased covariance of the members; samples are members.
+
+        Members that predict the noise of their labels add the mean of its variances, which is then told apart as
+        aleatoric; what they disagree in is epistemic. Samples do not contain the noise.
+
+        Raises:
+            SimkitError: one member only, or more samples than members.
+        """
+        if neighbours is None:
+            neighbours = build_neighbours(system, self.cutoff)
+        found = super().predict(system, neighbours, outputs, samples=samples)
+        noise = [member.noise(system, neighbours) for member in self.potentials if isinstance(member, MeanVariance)]
+        return with_noise(found, torch.stack(noise).sum(0) / self.n_members, system) if noise else found
+
     def member_predictions(
         self, system: System, neighbours: Neighbours | None, outputs: Sequence[str]
     ) -> list[Prediction]:
         """Each potential with the same neighbours, all in one evaluation where that is faster."""
-        members = self._potentials()
+        members = self.potentials
         if neighbours is None:
             neighbours = build_neighbours(system, self.cutoff)
         if self._goes_together(neighbours.n_edges):
@@ -99,7 +132,7 @@ class Ensemble(Committee):
 
     def config(self) -> dict[str, Any]:
         """Specification of each member."""
-        return {"members": [member.specification() for member in self._potentials()], "method": self.method}
+        return {"members": [member.specification() for member in self.potentials], "method": self.method}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Ensemble:
@@ -127,13 +160,15 @@ class Ensemble(Committee):
             return False
         state = [(id(tensor), tensor._version) for tensor in self.buffers()]
         if self._one is None or self._one[0] != state:
-            self._one = (state, one_architecture(self._potentials()))
+            self._one = (state, one_architecture(self.potentials))
         if self.together and not self._one[1]:
-            require_one_architecture(self._potentials())
+            require_one_architecture(self.potentials)
         return self._one[1]
 
     def _outputs(self, graph: Graph) -> list[AtomicOutput]:
-        return [member(seen_by(member, graph, self.cutoff)) for member in self._potentials()]
+        return [member(seen_by(member, graph, self.cutoff)) for member in self.potentials]
 
-    def _potentials(self) -> list[Potential]:
+    @property
+    def potentials(self) -> list[Potential]:
+        """The members."""
         return [cast(Potential, member) for member in self.members]

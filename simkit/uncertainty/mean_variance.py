@@ -14,7 +14,7 @@ from torch.nn import functional
 from simkit.errors import SimkitError
 from simkit.evaluation import evaluate
 from simkit.graph import Graph
-from simkit.neighbours import Neighbours
+from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Potential
 from simkit.system import System
 from simkit.uncertainty.gaussian import GaussianPotential, Gaussians
@@ -130,23 +130,21 @@ class MeanVariance(GaussianPotential):
                 f"expected samples=0, found {samples}: a variance head has no draws of its parameters. Use an ensemble "
                 "where samples are needed"
             )
+        if neighbours is None:
+            neighbours = build_neighbours(system, self.cutoff)
+        mean = evaluate(self.potential, system, neighbours, (*outputs, "features"))
+        assert mean.features is not None
         with torch.no_grad():
-            mean = evaluate(self.potential, system, neighbours, (*outputs, "features"))
-            assert mean.features is not None
-            energy, forces = self.variances(mean.features).unbind(1)
-        unit = torch.eye(3, dtype=forces.dtype, device=forces.device)
-        std = self._of_systems(energy, system).sqrt()
-        return UncertainPrediction(
-            energy=mean.energy,
-            provenance=self.provenance,
-            energies=mean.energies,
-            forces=mean.forces,
-            stress=mean.stress,
-            energy_std=std,
-            energies_std=energy.sqrt() if "energies" in outputs else None,
-            forces_cov=forces[:, None, None] * unit if "forces" in outputs else None,
-            aleatoric_energy_std=std,
-        )
+            variances = self.variances(mean.features)
+        found = UncertainPrediction(mean.energy, self.provenance, mean.energies, mean.forces, mean.stress)
+        return with_noise(found, variances, system)
+
+    @torch.no_grad()
+    def noise(self, system: System, neighbours: Neighbours) -> Float[Tensor, "atoms 2"]:
+        """:meth:`variances` of a batch of systems."""
+        features = evaluate(self.potential, system, neighbours, ("features",)).features
+        assert features is not None
+        return self.variances(features)
 
     def config(self) -> dict[str, Any]:
         """Specification of the potential, and the options of the head."""
@@ -159,6 +157,32 @@ class MeanVariance(GaussianPotential):
 
     def _of_systems(self, values: Float[Tensor, " atoms"], system: System) -> Float[Tensor, " systems"]:
         return values.new_zeros(system.n_systems).index_add(0, system.batch, values)
+
+
+def with_noise(found: UncertainPrediction, variances: Float[Tensor, "atoms 2"], system: System) -> UncertainPrediction:
+    """A prediction whose variances, if it has any, are epistemic, with those of a noise added to them.
+
+    Args:
+        found: a prediction; only what it predicts gets a variance. That of the stress does not change.
+        variances: of each atom's energy in eV² and of the components of its force in (eV/Å)².
+        system: the systems of the prediction.
+    """
+
+    def added(std: Tensor | None, variance: Tensor) -> Tensor:
+        return (variance if std is None else std**2 + variance).sqrt()
+
+    energies, forces = variances.unbind(1)
+    energy = energies.new_zeros(system.n_systems).index_add(0, system.batch, energies)
+    unit = torch.eye(3, dtype=forces.dtype, device=forces.device)
+    covariance = forces[:, None, None] * unit
+    return replace(
+        found,
+        energy_std=added(found.energy_std, energy),
+        energies_std=None if found.energies is None else added(found.energies_std, energies),
+        forces_cov=None if found.forces is None else covariance + (0 if found.forces_cov is None else found.forces_cov),
+        aleatoric_energy_std=energy.sqrt(),
+        epistemic_energy_std=found.energy_std,
+    )
 
 
 def _features(potential: Potential) -> int:
