@@ -123,3 +123,17 @@ class Committee(UncertainPotential, ABC):
                 f"expected at least two members, whose spread is the uncertainty, found {self.n_members}: train more "
                 "(five are usual), with other seeds"
             )
+
+
+def require_uncertain(potential: Potential) -> UncertainPotential:
+    """The potential, which tells its uncertainty.
+
+    Raises:
+        SimkitError: it does not.
+    """
+    if isinstance(potential, UncertainPotential):
+        return potential
+    raise SimkitError(
+        f"expected a potential with an uncertainty, such as an ensemble; found a {potential.kind} potential: wrap it "
+        "in a method of simkit.uncertainty"
+    )

@@ -17,7 +17,7 @@ from simkit.graph import Graph
 from simkit.neighbours import Neighbours, build_neighbours
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.system import System
-from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.base import UncertainPotential, require_uncertain
 
 UDD_CITATION = "M. Kulichenko et al., Nat. Comput. Sci. 3, 230 (2023), doi:10.1038/s43588-023-00406-5"
 HAL_CITATION = "C. van der Oord et al., npj Comput. Mater. 9, 168 (2023), doi:10.1038/s41524-023-01104-6"
@@ -105,7 +105,7 @@ class UncertaintyDriven(Bias):
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> UncertaintyDriven:
         """Rebuild the model, then the bias."""
-        return cls(_uncertain(build(config["model"])), config["height"], config["width"])
+        return cls(require_uncertain(build(config["model"])), config["height"], config["width"])
 
 
 class Hyperactive(Bias):
@@ -144,7 +144,7 @@ class Hyperactive(Bias):
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Hyperactive:
         """Rebuild the model, then the bias."""
-        return cls(_uncertain(build(config["model"])), config["strength"], config["floor"])
+        return cls(require_uncertain(build(config["model"])), config["strength"], config["floor"])
 
 
 def relative_strength(
@@ -182,11 +182,3 @@ def _positive(value: float, name: str) -> float:
     if not 0 < value < math.inf:
         raise SimkitError(f"expected a positive {name}, found {value}")
     return float(value)
-
-
-def _uncertain(potential: Potential) -> UncertainPotential:
-    if not isinstance(potential, UncertainPotential):
-        raise SimkitError(
-            f"expected a potential with an uncertainty, such as an ensemble; found a {potential.kind} potential"
-        )
-    return potential

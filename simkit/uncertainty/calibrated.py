@@ -15,7 +15,7 @@ from simkit.graph import Graph
 from simkit.neighbours import Neighbours
 from simkit.potential import AtomicOutput, Potential
 from simkit.system import System
-from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.base import UncertainPotential, require_uncertain
 from simkit.uncertainty.calibration_maps import CalibrationMap, GlobalMap, map_from_config
 from simkit.uncertainty.prediction import Provenance, Samples, UncertainPrediction
 
@@ -43,12 +43,7 @@ class Calibrated(UncertainPotential):
     kind: ClassVar[str] = "calibrated"
 
     def __init__(self, potential: UncertainPotential, calibration: CalibrationMap) -> None:
-        if not isinstance(potential, UncertainPotential):
-            raise SimkitError(
-                f"expected a potential with an uncertainty to calibrate, such as an ensemble; found a {potential.kind} "
-                "potential. Conformal gives intervals around any potential"
-            )
-        if potential.provenance.calibrated:
+        if require_uncertain(potential).provenance.calibrated:
             raise SimkitError(
                 f"expected a potential that is not calibrated, found {potential.provenance.calibration}: calibrate the "
                 "potential within it"
@@ -104,10 +99,7 @@ class Calibrated(UncertainPotential):
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Calibrated:
         """Rebuild the potential, then its map."""
-        potential = build(config["potential"])
-        if not isinstance(potential, UncertainPotential):
-            raise SimkitError(f"expected a potential with an uncertainty within, found a {potential.kind} potential")
-        return cls(potential, map_from_config(config["calibration"]))
+        return cls(require_uncertain(build(config["potential"])), map_from_config(config["calibration"]))
 
     def _factor(self) -> float:
         if isinstance(self.calibration, GlobalMap):

@@ -39,7 +39,7 @@ def fit_map(
     - ``crps``: the minimum of the continuous ranked probability score;
     - ``ratio``: ``α² = ⟨r²⟩/⟨σ²⟩``, insensitive to tiny σ;
     - ``finite-committee``: ``α² = -1/M + (M-3)/(M-1) ⟨r²/σ²⟩``, the factor for infinitely many members, which the
-      samples of a committee of M need.
+      samples of a committee of M need; σ must be those of single components, not ``√(tr cov / 3)`` of vectors.
 
     ``power-law`` and ``isotonic`` maximise the Gaussian likelihood of ``σ_cal = a σ^b`` and of a non-decreasing map.
 

@@ -64,9 +64,12 @@ class StudentT(IntervalRule):
         return self.widening * float(_t(0.5 + 0.5 * level, self.dof))
 
     def radius(self, level: float, components: int) -> float:
-        """Radius, in standard deviations of a component, of a ball that holds an isotropic vector."""
+        """Radius, in standard deviations of a component, of a ball that holds an isotropic vector.
+
+        The variance is the mean over the components, which has ``components · dof`` degrees of freedom.
+        """
         require_level(level)
-        return self.widening * math.sqrt(components * float(_f(level, components, self.dof)))
+        return self.widening * math.sqrt(components * float(_f(level, components, components * self.dof)))
 
     def interval(self, prediction: UncertainPrediction, level: float) -> Intervals:
         """``± factor · σ``; the ball around a force is that of an isotropic covariance of the same trace."""

@@ -65,13 +65,13 @@ def probability_levels(residuals: Residuals, dof: float = math.inf, widening: fl
     """The level of the smallest central interval, or ball, that holds each error: uniform if calibrated.
 
     Args:
-        residuals: errors and standard deviations.
-        dof: degrees of freedom of Student's t distribution; infinite for Gaussian intervals.
+        residuals: errors and standard deviations; that of a vector is the root of the mean variance of its components.
+        dof: degrees of freedom of the variance of a component; infinite for Gaussian intervals.
         widening: factor on the standard deviations, as in :class:`~simkit.uncertainty.intervals.StudentT`.
     """
     d = residuals.components
     squares = np.square(residuals.z).sum(1) / widening**2
-    return stats.chi2.cdf(squares, d) if math.isinf(dof) else stats.f.cdf(squares / d, d, dof)
+    return stats.chi2.cdf(squares, d) if math.isinf(dof) else stats.f.cdf(squares / d, d, d * dof)
 
 
 def coverage(residuals: Residuals, level: float, dof: float = math.inf, widening: float = 1.0) -> float:

@@ -242,7 +242,7 @@ def test_what_cannot_be_calibrated() -> None:
     with pytest.raises(SimkitError, match="not calibrated, found global-"):
         Calibrated(calibrated(), GlobalMap(1.0, "nll"))
     specification = {"potential": argon(0).specification(), "calibration": GlobalMap(1.0, "nll").config()}
-    with pytest.raises(SimkitError, match="lennard-jones"):
+    with pytest.raises(SimkitError, match="with an uncertainty, such as an ensemble; found a lennard-jones"):
         Calibrated.from_config(specification, lambda _: argon(0))
     with pytest.raises(SimkitError, match="positive calibration factor"):
         GlobalMap(0.0, "nll")

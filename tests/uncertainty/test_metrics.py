@@ -8,6 +8,7 @@ from scipy import integrate, stats
 
 from simkit.uncertainty import metrics
 from simkit.uncertainty.bootstrap import block_bootstrap
+from simkit.uncertainty.intervals import StudentT
 from simkit.uncertainty.residuals import CalibrationError, Residuals, TooFewGroupsError
 
 
@@ -94,6 +95,20 @@ def test_student_intervals_cover_few_members() -> None:
     assert metrics.coverage(data, 0.9) == pytest.approx(0.79, abs=0.01)
     assert metrics.coverage(data, 0.9, 4, math.sqrt(1.2)) == pytest.approx(0.9, abs=0.006)
     assert metrics.miscalibration_area(data, 4, math.sqrt(1.2)) < 0.006
+
+
+def test_students_balls_cover_vectors_of_few_members() -> None:
+    """The mean variance of three components of five members has twelve degrees of freedom."""
+    random = np.random.default_rng(2)
+    members = random.standard_normal((20_000, 5, 3))
+    errors = members.mean(1) - random.standard_normal((20_000, 3))
+    sigmas = np.sqrt(members.var(1, ddof=1).mean(1))
+    data = Residuals.of(errors, sigmas, vectors=True)
+    rule = StudentT(4, math.sqrt(1.2))
+    for level in (0.5, 0.9):
+        assert metrics.coverage(data, level, rule.dof, rule.widening) == pytest.approx(level, abs=0.01)
+        held = np.linalg.norm(errors, axis=1) <= rule.radius(level, 3) * sigmas
+        assert held.mean() == pytest.approx(metrics.coverage(data, level, rule.dof, rule.widening), abs=1e-12)
 
 
 def test_change_of_units() -> None:
