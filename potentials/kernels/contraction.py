@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simkit.potentials.kernels.operators import Batched, added, needed, one_by_one, remember
+from simkit.potentials.kernels.operators import Batched, Operator, added, needed
 from simkit.potentials.kernels.threads import Workers, array
 
 FACTORS = 3
@@ -61,7 +61,6 @@ def fused_contraction(
 ) -> Float[Tensor, "atoms outputs channels"]:
     """Polynomials of each atom, with the coefficients of its element."""
     x = torch.cat([features, torch.ones_like(features[:, :1])], 1)
-    contract = torch.ops.simkit.contract if torch.compiler.is_compiling() else _Contract.apply
     return contract(x, coefficients, element, *terms, outputs)
 
 
@@ -134,38 +133,20 @@ def _contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, el
     return d_gradient, d_x, added(d_c)
 
 
-class _Contract(torch.autograd.Function):
-    generate_vmap_rule = True
-    setup_context = staticmethod(remember)
-
-    @staticmethod
-    def forward(*inputs: Any) -> Tensor:
-        return torch.ops.simkit.contract(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-        if gradient is None:
-            return (None,) * 7
-        return needed(ctx, _ContractBackward.apply(gradient, *ctx.saved_tensors, ctx.needs_input_grad[1]))
+def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 7
+    return needed(ctx, contract_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad[1]))
 
 
-class _ContractBackward(torch.autograd.Function):
-    generate_vmap_rule = True
-    setup_context = staticmethod(remember)
-
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        return torch.ops.simkit.contract_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, t_x: Tensor | None, t_coefficients: Tensor | None) -> tuple[Tensor | None, ...]:
-        gradient, x, coefficients, *tables = ctx.saved_tensors
-        t_x = torch.zeros_like(x) if t_x is None else t_x
-        if torch.is_grad_enabled():
-            found = _differentiable_double_backward(gradient, x, coefficients, t_x, t_coefficients, tables)
-        else:
-            found = torch.ops.simkit.contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, *tables)
-        return needed(ctx, found)
+def _double_backward(ctx: Any, t_x: Tensor | None, t_coefficients: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, x, coefficients, *tables = ctx.saved_tensors
+    t_x = torch.zeros_like(x) if t_x is None else t_x
+    if torch.is_grad_enabled():
+        found = _differentiable_double_backward(gradient, x, coefficients, t_x, t_coefficients, tables)
+    else:
+        found = contract_double_backward(gradient, x, coefficients, t_x, t_coefficients, *tables)
+    return needed(ctx, found)
 
 
 def _differentiable_double_backward(
@@ -210,31 +191,20 @@ def _(gradient, x, coefficients, *_):
     return gradient.new_empty(gradient.shape), x.new_empty(x.shape), coefficients.new_empty(coefficients.shape)
 
 
-def _register_vmap(operator: Any, folded: int) -> None:
-    """Fold the axis of ``vmap`` into the channels of the first ``folded`` arguments, unless a table has one too."""
-
-    def rule(info: Any, batched: Batched, *arguments: Any) -> tuple[Any, Any]:
-        if any(axis is not None for axis in batched[folded:]):
-            return one_by_one(operator, info.batch_size, batched, arguments)
-        pairs = zip(arguments[:folded], batched, strict=False)
-        values = [_folded(value, axis, info.batch_size) for value, axis in pairs]
-        found = operator(*values, *arguments[folded:])
-        if isinstance(found, Tensor):
-            return found.unflatten(2, (info.batch_size, -1)), 2
-        return tuple(value.unflatten(2, (info.batch_size, -1)) for value in found), (2,) * len(found)
-
-    operator.register_vmap(rule)
-
-
-def _folded(value: Tensor | None, axis: int | None, size: int) -> Tensor | None:
+def _folded(size: int, axes: Batched, values: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Channels of all members, one member after the other."""
-    if value is None:
-        return None
+    return [None if value is None else _fold(value, axis, size) for value, axis in zip(values, axes, strict=False)]
+
+
+def _fold(value: Tensor, axis: int | None, size: int) -> Tensor:
     members = value[:, :, None].expand(-1, -1, size, -1) if axis is None else value.movedim(axis, 2)
     return members.flatten(2)
 
 
-_register_vmap(_contract, 2)
-_register_vmap(_contract_backward, 3)
-_register_vmap(_contract_double_backward, 5)
-_contract.register_autograd(_Contract.backward, setup_context=remember)
+def _unfolded(size: int, value: Tensor) -> Tensor:
+    return value.unflatten(2, (size, -1)).movedim(2, 0)
+
+
+contract = Operator(_contract, _backward, _folded, _unfolded, 2)
+contract_backward = Operator(_contract_backward, _double_backward, _folded, _unfolded, 3)
+contract_double_backward = Operator(_contract_double_backward, None, _folded, _unfolded, 5)

@@ -8,7 +8,8 @@ replaced.
 
 Rows of channels: ``features`` holds, degree after degree, ``atoms (2·l1+1)`` of them, the weights ``edges paths``, and
 ``out``, degree after degree, ``atoms (2·l3+1) paths(l3)``. ``couplings`` has for each edge the matrices (m1, m3) of
-all paths. ``pointers`` says that the edges of atom i are ``pointers[i]`` to ``pointers[i + 1]``.
+all paths. ``pointers`` says that the edges of atom i are ``pointers[i]`` to ``pointers[i + 1]``. All factors have a
+first axis for the members of an ensemble, which share the edges; it is where the axis of ``vmap`` goes.
 """
 
 from __future__ import annotations
@@ -16,17 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from simkit.potentials.irreps import Path
-from simkit.potentials.kernels.operators import Batched, added, needed, one_by_one, remember
-from simkit.potentials.kernels.threads import Workers, array
-
-CHUNK_BYTES = 2**20
-"""Memory for the weights of a few atoms: about half of a second-level cache."""
+from simkit.potentials.kernels import convolution_operators as defined
+from simkit.potentials.kernels.operators import Batched, Operator, needed
 
 
 class Layout(NamedTuple):
@@ -68,164 +65,28 @@ def fused_convolution(
     atoms, channels = features[0].shape[0], features[0].shape[2]
     rows = torch.cat([block.flatten(0, 1) for block in features])
     sizes = [atoms * n3 * width for n3, width in layout.shapes]
-    convolve = torch.ops.simkit.convolve if torch.compiler.is_compiling() else _Convolve.apply
-    out = convolve(rows, hidden, matrix, couplings, pointers, neighbour, layout.table, sum(sizes))
-    blocks = out.split(sizes)
+    given = [value.unsqueeze(0) for value in (rows, hidden, matrix, couplings)]
+    blocks = convolve(*given, pointers, neighbour, layout.table, sum(sizes)).squeeze(0).split(sizes)
     return [block.view(atoms, n3, width * channels) for block, (n3, width) in zip(blocks, layout.shapes, strict=True)]
 
 
-def _workers(features: Tensor, pointers: np.ndarray, layout: Tensor) -> Workers:
-    bytes_of_edge = layout.shape[0] * features.shape[1] * features.element_size()
-    return Workers(pointers, max(1, CHUNK_BYTES // bytes_of_edge))
+def _backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+    if gradient is None:
+        return (None,) * 8
+    flags = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
+    return needed(ctx, convolve_backward(gradient, *ctx.saved_tensors, *flags))
 
 
-def _weights(hidden: Tensor, matrix: Tensor, channels: int) -> tuple[Tensor, np.ndarray]:
-    """Weights of some edges as a matrix, and the same memory as rows of channels."""
-    weights = hidden @ matrix
-    return weights, weights.numpy().reshape(-1, channels)
-
-
-@torch.library.custom_op(
-    "simkit::convolve",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor pointers, Tensor neighbour, "
-    "Tensor layout, SymInt rows) -> Tensor",
-)
-@torch.no_grad()
-def _convolve(features, hidden, matrix, couplings, pointers, neighbour, layout, rows):
-    from simkit.potentials.kernels import convolution_loops
-
-    graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    channels = features.shape[1]
-    out = features.new_zeros(rows, channels)
-    x, g, found = array(features), array(couplings), out.numpy()
-    with _workers(features, graph[0], layout) as workers:
-        for first, last, edges in workers.chunks():
-            _, w = _weights(hidden[edges], matrix, channels)
-
-            def task(_: int, begin: int, end: int, shift: int = edges.start, w: np.ndarray = w) -> None:
-                convolution_loops.forward(begin, end, shift, *graph, x, w, g, found)
-
-            workers.run(task, first, last)
-    return out
-
-
-@torch.library.custom_op(
-    "simkit::convolve_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor gradient, Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor pointers, "
-    "Tensor neighbour, Tensor layout, bool for_features, bool for_matrix) -> (Tensor, Tensor, Tensor, Tensor)",
-)
-@torch.no_grad()
-def _convolve_backward(
-    gradient, features, hidden, matrix, couplings, pointers, neighbour, layout, for_features, for_matrix
-):
-    from simkit.potentials.kernels import convolution_loops
-
-    graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    a, x, g = array(gradient), array(features), array(couplings)
-    d_hidden, d_couplings = hidden.new_empty(hidden.shape), couplings.new_empty(couplings.shape)
-    d_matrix = matrix.new_zeros(matrix.shape)
-    d_g = d_couplings.numpy()
-    with _workers(features, graph[0], layout) as workers:
-        d_features = features.new_zeros(workers.count if for_features else 1, *features.shape)
-        for first, last, edges in workers.chunks():
-            weights, w = _weights(hidden[edges], matrix, features.shape[1])
-            d_weights = torch.empty_like(weights)
-            d_w = d_weights.numpy().reshape(w.shape)
-
-            def task(thread: int, begin: int, end: int, shift: int = edges.start, w: Any = w, d_w: Any = d_w) -> None:
-                d_x = d_features[thread if for_features else 0].numpy()
-                convolution_loops.backward(begin, end, shift, *graph, a, x, w, g, for_features, d_x, d_w, d_g)
-
-            workers.run(task, first, last)
-            torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
-            if for_matrix:
-                d_matrix.addmm_(hidden[edges].mT, d_weights)
-    return added(d_features), d_hidden, d_matrix, d_couplings
-
-
-@torch.library.custom_op(
-    "simkit::convolve_double_backward",
-    mutates_args=(),
-    device_types="cpu",
-    schema="(Tensor gradient, Tensor features, Tensor hidden, Tensor matrix, Tensor couplings, Tensor t_features, "
-    "Tensor t_hidden, Tensor? t_matrix, Tensor t_couplings, Tensor pointers, Tensor neighbour, Tensor layout) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-@torch.no_grad()
-def _convolve_double_backward(
-    gradient, features, hidden, matrix, couplings, t_features, t_hidden, t_matrix, t_couplings, pointers, neighbour,
-    layout,
-):  # fmt: skip
-    from simkit.potentials.kernels import convolution_loops
-
-    graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    a, x, g, t_x, t_g = [array(value) for value in (gradient, features, couplings, t_features, t_couplings)]
-    d_gradient, d_couplings = gradient.new_zeros(gradient.shape), couplings.new_empty(couplings.shape)
-    d_hidden, d_matrix = hidden.new_empty(hidden.shape), matrix.new_zeros(matrix.shape)
-    d_a, d_g = d_gradient.numpy(), d_couplings.numpy()
-    with _workers(features, graph[0], layout) as workers:
-        d_features = features.new_zeros(workers.count, *features.shape)
-        for first, last, edges in workers.chunks():
-            weights, w = _weights(hidden[edges], matrix, features.shape[1])
-            t_weights = t_hidden[edges] @ matrix
-            if t_matrix is not None:
-                t_weights.addmm_(hidden[edges], t_matrix)
-            s_weights, d_weights = torch.empty_like(weights), torch.empty_like(weights)
-            t_w, s_w, d_w = [value.numpy().reshape(w.shape) for value in (t_weights, s_weights, d_weights)]
-            given = (*graph, a, x, w, g, t_x, t_w, t_g)
-
-            def task(thread: int, begin: int, end: int, shift: int = edges.start, given: Any = given,
-                     s_w: Any = s_w, d_w: Any = d_w) -> None:  # fmt: skip
-                found = (d_a, d_features[thread].numpy(), s_w, d_w, d_g)
-                convolution_loops.double_backward(begin, end, shift, *given, *found)
-
-            workers.run(task, first, last)
-            torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
-            if t_matrix is not None:
-                d_hidden[edges].addmm_(s_weights, t_matrix.mT)
-            d_matrix.addmm_(hidden[edges].mT, d_weights).addmm_(t_hidden[edges].mT, s_weights)
-    return d_gradient, added(d_features), d_hidden, d_matrix, d_couplings
-
-
-class _Convolve(torch.autograd.Function):
-    generate_vmap_rule = True
-    setup_context = staticmethod(remember)
-
-    @staticmethod
-    def forward(*inputs: Any) -> Tensor:
-        return torch.ops.simkit.convolve(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
-        if gradient is None:
-            return (None,) * 8
-        flags = ctx.needs_input_grad[0], ctx.needs_input_grad[2]
-        return needed(ctx, _ConvolveBackward.apply(gradient, *ctx.saved_tensors, *flags))
-
-
-class _ConvolveBackward(torch.autograd.Function):
-    generate_vmap_rule = True
-    setup_context = staticmethod(remember)
-
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return torch.ops.simkit.convolve_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        gradient, *given = ctx.saved_tensors[:5]
-        graph = ctx.saved_tensors[5:]
-        if torch.is_grad_enabled():
-            return needed(ctx, _differentiable_double_backward(gradient, given, tangents, graph))
-        filled = [
-            torch.zeros_like(value) if tangent is None and place != 2 else tangent
-            for place, (tangent, value) in enumerate(zip(tangents, given, strict=True))
-        ]
-        return needed(ctx, torch.ops.simkit.convolve_double_backward(gradient, *given, *filled, *graph))
+def _double_backward(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    gradient, *given = ctx.saved_tensors[:5]
+    graph = ctx.saved_tensors[5:]
+    if torch.is_grad_enabled():
+        return needed(ctx, _differentiable_double_backward(gradient, given, tangents, graph))
+    filled = [
+        torch.zeros_like(value) if tangent is None and place != 2 else tangent
+        for place, (tangent, value) in enumerate(zip(tangents, given, strict=True))
+    ]
+    return needed(ctx, convolve_double_backward(gradient, *given, *filled, *graph))
 
 
 def _differentiable_double_backward(
@@ -237,37 +98,27 @@ def _differentiable_double_backward(
         if tangent is None:
             continue
         mixed = [tangent if index == place else value for index, value in enumerate(given)]
-        total[0] = total[0] + _Convolve.apply(*mixed, *graph, gradient.shape[0])
-        found = _ConvolveBackward.apply(gradient, *mixed, *graph, True, True)
+        total[0] = total[0] + convolve(*mixed, *graph, gradient.shape[1])
+        found = convolve_backward(gradient, *mixed, *graph, True, True)
         for index, value in enumerate(found):
             if index != place:
                 total[index + 1] = total[index + 1] + value
     return total
 
 
-@_convolve.register_fake
-def _(features, hidden, matrix, couplings, pointers, neighbour, layout, rows):
-    return features.new_empty(rows, features.shape[1])
+def _joined(size: int, axes: Batched, values: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The axis of ``vmap`` as part of that of the members."""
+    return [None if value is None else _join(value, axis, size) for value, axis in zip(values, axes, strict=False)]
 
 
-@_convolve_backward.register_fake
-def _(gradient, *given):
-    return tuple(value.new_empty(value.shape) for value in given[:4])
+def _join(value: Tensor, axis: int | None, size: int) -> Tensor:
+    return (value.expand(size, *value.shape) if axis is None else value.movedim(axis, 0)).flatten(0, 1)
 
 
-@_convolve_double_backward.register_fake
-def _(*given):
-    return tuple(value.new_empty(value.shape) for value in given[:5])
+def _apart(size: int, value: Tensor) -> Tensor:
+    return value.unflatten(0, (size, -1))
 
 
-def _register_vmap(operator: Any) -> None:
-    def rule(info: Any, batched: Batched, *arguments: Any) -> tuple[Any, Any]:
-        return one_by_one(operator, info.batch_size, batched, arguments)
-
-    operator.register_vmap(rule)
-
-
-_register_vmap(_convolve)
-_register_vmap(_convolve_backward)
-_register_vmap(_convolve_double_backward)
-_convolve.register_autograd(_Convolve.backward, setup_context=remember)
+convolve = Operator(defined.convolve, _backward, _joined, _apart, 4)
+convolve_backward = Operator(defined.convolve_backward, _double_backward, _joined, _apart, 5)
+convolve_double_backward = Operator(defined.convolve_double_backward, None, _joined, _apart, 9)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from simkit.errors import SimkitError
 from simkit.potentials.irreps import coupling_paths
-from simkit.potentials.kernels import convolution, kernels, kernels_apply, threads
+from simkit.potentials.kernels import convolution_operators, kernels, kernels_apply, threads
 from simkit.potentials.kernels.convolution import fused_convolution, path_layout
 from simkit.potentials.mace.convolution import Edges, coupling_table
 from simkit.potentials.mace.convolution import convolution as reference
@@ -98,7 +98,7 @@ def test_threads_and_chunks_give_the_same_convolution(monkeypatch: pytest.Monkey
     messages = Messages(1, 2, counts=(3, 0, 1, 2, 5, 4))
     alone = _derivatives(messages.fused, messages.arguments(), 2)
     monkeypatch.setattr(threads, "SMALLEST_SHARE", 4)
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", rows_at_once * len(messages.paths) * 3 * 8)
+    monkeypatch.setattr(convolution_operators, "CHUNK_BYTES", rows_at_once * len(messages.paths) * 3 * 8)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for one, other in zip(_derivatives(messages.fused, messages.arguments(), 2), alone, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
@@ -149,3 +149,55 @@ def test_only_wanted_derivatives() -> None:
         results.append([*first, *[value.grad for value in wanted]])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, atol=1e-11, rtol=1e-11)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_forward_mode_sees_the_reference() -> None:
+    seen = []
+
+    def function(x: Tensor) -> Tensor:
+        seen.append(kernels_apply(x))
+        return x.square().sum()
+
+    torch.func.jvp(function, (torch.ones(2),), (torch.ones(2),))
+    torch.func.grad(function)(torch.ones(2))
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("shared", [(), (0, 4), (1, 2, 3), (4,)])
+def test_vmap_of_the_convolution(shared: tuple[int, ...]) -> None:
+    """Values and derivatives for each member, whatever is common to all of them."""
+    messages = Messages(1, 2)
+    given = [value.detach() for value in messages.arguments()]
+    stacked = [
+        value if place in shared else torch.stack([value, 2 * value.sin(), value.cos()])
+        for place, value in enumerate(given)
+    ]
+
+    def derivatives(*arguments: Tensor) -> tuple[Tensor, ...]:
+        total = lambda *values: messages.fused(*values).sin().sum()  # noqa: E731
+        return torch.func.grad(total, argnums=tuple(range(len(arguments))))(*arguments)
+
+    axes = tuple(None if place in shared else 0 for place in range(len(given)))
+    for function in (messages.fused, derivatives):
+        found = torch.func.vmap(function, in_dims=axes)(*stacked)
+        for member in range(3):
+            own = [value if axis is None else value[member] for value, axis in zip(stacked, axes, strict=True)]
+            one = [value[member] for value in found] if isinstance(found, tuple) else found[member]
+            torch.testing.assert_close(one, type(one)(function(*own)) if isinstance(one, list) else function(*own))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_batches_of_gradients(order: int) -> None:
+    """``is_grads_batched`` gives what one gradient after the other does, for the values and for forces."""
+    messages = Messages(1, 2)
+    arguments = messages.arguments()
+    values = [messages.fused(*arguments)]
+    if order == 2:
+        values = list(torch.autograd.grad(values[0].sin().sum(), arguments, create_graph=True))
+    directions = [torch.randn(3, *value.shape) for value in values]
+    found = torch.autograd.grad(values, arguments, directions, is_grads_batched=True, retain_graph=True)
+    for member in range(3):
+        own = [direction[member] for direction in directions]
+        expected = torch.autograd.grad(values, arguments, own, retain_graph=True)
+        torch.testing.assert_close([value[member] for value in found], list(expected))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from simkit.potentials.kernels import kernels, threads
-from simkit.potentials.kernels.contraction import make_terms
+from simkit.potentials.kernels.contraction import fused_contraction, make_terms
 from simkit.potentials.mace import contraction
 from simkit.potentials.mace.contraction import SymmetricContraction
 from simkit.potentials.mace.grouping import ElementGroups
@@ -108,3 +108,56 @@ def test_couplings_that_vanish_do_not_matter(degree: int) -> None:
         rest[kept] = False
         assert coupling[:, rest].abs().max() < 1e-14
         assert (coupling[:, kept].abs().amax(0) > 1e-3).all()
+
+
+@pytest.mark.parametrize("elements", [True, False])
+def test_vmap_over_weights(elements: bool) -> None:
+    """Values and derivatives of modules with stacked weights are those of each module."""
+    modules = [SymmetricContraction(2, 1, 3, 3, 3 if elements else 1) for _ in range(3)]
+    weights, _ = torch.func.stack_module_state(modules)
+    constants = dict(modules[0].named_buffers())
+    groups = grouped(5) if elements else None
+    x = torch.randn(5, 9, 3)
+
+    def total(state: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(modules[0], (state, constants), (x, groups)).sin().sum()
+
+    def forces(state: dict[str, Tensor], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        return torch.func.grad(total, argnums=(0, 1))(state, x)
+
+    by_weights, by_x = torch.func.vmap(forces, in_dims=(0, None))(weights, x)
+    for member, module in enumerate(modules):
+        own = x.clone().requires_grad_()
+        module(own, groups).sin().sum().backward()
+        torch.testing.assert_close(by_x[member], own.grad)
+        for name, weight in module.named_parameters():
+            torch.testing.assert_close(by_weights[name][member], weight.grad)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_batches_of_gradients(order: int) -> None:
+    """``is_grads_batched`` gives what one gradient after the other does, for the values and for forces."""
+    module = SymmetricContraction(2, 1, 3, 2, 3)
+    arguments = [torch.randn(7, 9, 2, requires_grad=True), *module.parameters()]
+    values = [module(arguments[0], grouped(7))]
+    if order == 2:
+        values = list(torch.autograd.grad(values[0].sin().sum(), arguments, create_graph=True))
+    directions = [torch.randn(3, *value.shape) for value in values]
+    found = torch.autograd.grad(values, arguments, directions, is_grads_batched=True, retain_graph=True)
+    for member in range(3):
+        own = [direction[member] for direction in directions]
+        expected = torch.autograd.grad(values, arguments, own, retain_graph=True)
+        torch.testing.assert_close([value[member] for value in found], list(expected))
+
+
+def test_vmap_over_elements() -> None:
+    """Members of different composition, which do not share the table of elements."""
+    terms, coefficients, x = (
+        make_terms([((1,), 0), ((0, 2), 0), ((0, 2), 1)], 3),
+        torch.randn(2, 3, 4),
+        torch.randn(5, 3, 4),
+    )
+    element = torch.randint(2, (3, 5))
+    found = torch.func.vmap(lambda index: fused_contraction(x, coefficients, index, terms, 2))(element)
+    for member in range(3):
+        torch.testing.assert_close(found[member], fused_contraction(x, coefficients, element[member], terms, 2))
