@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simkit.uncertainty.base import Committee, UncertainPotential
     from simkit.uncertainty.calibrated import Calibrated
+    from simkit.uncertainty.conformal_potential import Conformal
     from simkit.uncertainty.ensemble import Ensemble
     from simkit.uncertainty.llpr import LLPR
     from simkit.uncertainty.prediction import Provenance, Samples, UncertainPrediction
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Calibrated": "simkit.uncertainty.calibrated",
     "Committee": "simkit.uncertainty.base",
+    "Conformal": "simkit.uncertainty.conformal_potential",
     "Ensemble": "simkit.uncertainty.ensemble",
     "LLPR": "simkit.uncertainty.llpr",
     "Provenance": "simkit.uncertainty.prediction",
@@ -28,6 +30,7 @@ __all__ = [
     "LLPR",
     "Calibrated",
     "Committee",
+    "Conformal",
     "Ensemble",
     "Provenance",
     "Samples",

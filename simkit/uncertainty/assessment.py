@@ -196,11 +196,12 @@ def _model(comparison: Comparison, fitted_on: Comparison, target: Target) -> Res
 def _errors(residuals: Residuals, rule: StudentT | None, repeats: int, seed: int) -> Metrics | None:
     if repeats == 0 or residuals.n_groups < 2:
         return None
+    thin = residuals.rows(np.arange(0, len(residuals.sigmas), 1 + len(residuals.sigmas) // metrics.MOST_ROWS))
 
     def statistics(rows: ndarray) -> Float[ndarray, " statistics"]:
-        return np.array(astuple(Metrics.of(residuals.rows(rows), rule)))
+        return np.array(astuple(Metrics.of(thin.rows(rows), rule)))
 
-    found = block_bootstrap(statistics, residuals.groups, repeats, seed).error
+    found = block_bootstrap(statistics, thin.groups, repeats, seed).error
     names = [field.name for field in fields(Metrics)]
     return Metrics(**dict(zip(names, found.tolist(), strict=True)))
 

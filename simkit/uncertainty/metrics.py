@@ -22,7 +22,7 @@ LARGE_ERRORS = 0.05
 FLAGGED = 0.01
 """Fraction of the rows that are flagged, for the precision."""
 MOST_ROWS = 20_000
-"""Rows that the simulation of :func:`spearman_ceiling` uses; more are thinned out evenly."""
+"""Rows for :func:`spearman_ceiling` and for error bars; more are thinned out evenly."""
 
 
 def rmse(residuals: Residuals) -> float:
