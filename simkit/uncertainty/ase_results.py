@@ -70,15 +70,20 @@ def uncertain_results(
         *(["forces"] if derivatives else []),
         *(["stress"] if stressed and periodic else []),
     ]
-    found = potential.predict(system, neighbours, outputs)
-    results = {"energy": float(found.energy[0])}
-    results |= {name: _array(value) for name in ("energies", "forces") if (value := getattr(found, name)) is not None}
-    if found.stress is not None:
-        results["stress"] = full_3x3_to_voigt_6_stress(_array(found.stress[0]))
-    elif stressed:
+    results = as_results(potential.predict(system, neighbours, outputs))
+    if stressed and not periodic:
         virial = evaluate(potential, system, neighbours, ("virial",)).virial
         assert virial is not None
         results["stress"] = ase_stress(_array(virial[0]), atoms)
+    return results
+
+
+def as_results(found: UncertainPrediction) -> dict[str, Any]:
+    """The prediction of one system by the names of results."""
+    results: dict[str, Any] = {"energy": float(found.energy[0])}
+    results |= {name: _array(value) for name in ("energies", "forces") if (value := getattr(found, name)) is not None}
+    if found.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(_array(found.stress[0]))
     return results | _uncertainties(found)
 
 

@@ -46,7 +46,7 @@ def thresholds(largest: Float[ndarray, " frames"], quantile: float = 0.95, facto
     Raises:
         DataError: too few frames for that quantile, or numbers that are not finite.
     """
-    needed = math.ceil(1 / (1 - quantile))
+    needed = math.ceil(1 / (1 - quantile) - 1e-9)
     if len(largest) < needed or not np.isfinite(largest).all():
         raise DataError(
             f"expected finite uncertainties of at least {needed} calibration frames, found {len(largest)}, of which "
