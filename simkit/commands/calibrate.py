@@ -78,16 +78,18 @@ def calibrate(
 
 def print_judgement(summary: dict[str, Any]) -> None:
     """Print the table of metrics beside baselines, and the coverage of conformal intervals."""
-    facts = [f"{summary['method']}, {summary['calibration_frames']} calibration frames in groups of their own: "]
-    facts.append(f"{summary['calibration_groups']}")
+    frames, groups = summary["calibration_frames"], summary["calibration_groups"]
+    facts = [f"{summary['method']}, {frames} calibration frames in {groups} groups"]
     if "map" in summary:
-        numbers = {name: value for name, value in summary["map"].items() if isinstance(value, float)}
-        facts.append("; " + summary["map"]["kind"] + " map, " + ", ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
-    print("".join(facts))
+        numbers = [f"{name} {value:.4g}" for name, value in summary["map"].items() if isinstance(value, float)]
+        facts.append(f"{summary['map']['kind']} map, {', '.join(numbers)}")
+    print("; ".join(facts))
     rows = [_row(line) for line in summary["assessments"]]
     headings = ["", "", "", *(heading for _, heading, _ in SHOWN), "unit"]
     if rows:
         print_table("", headings, rows, numbers=[heading for _, heading, _ in SHOWN])
+    for domain, value in summary.get("told_from_first_domain_auroc", {}).items():
+        print(f"frames of {domain} told from those of {next(iter(summary['frames']))} with an AUROC of {value:.2f}")
     for domain, found in summary.get("conformal", {}).get("domains", {}).items():
         for name, one in found.items():
             low, high = summary["conformal"]["scores"][name]["band"]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simkit.commands.facts import print_errors, print_facts, print_findings
 from simkit.commands.failures import require_file
 from simkit.errors import DataError, SimkitError
 from simkit.training.sources import ReadingSettings
+
+if TYPE_CHECKING:
+    from simkit.uncertainty.base import UncertainPotential
 
 MODEL_SUFFIXES = (".simkit", ".model", ".safetensors", ".pt", ".pth")
 TRAINING = ("training_frames", "validation_frames", "test_frames", "epochs", "best_epoch", "ended_by")
@@ -48,6 +51,8 @@ def describe(path: Path, as_json: bool, cutoff: float | None, reading: ReadingSe
 def _print_model(title: str, facts: dict[str, Any]) -> None:
     """What people want to know of a model, on one screen; --json prints everything."""
     provenance = facts.get("provenance", {})
+    uncertainty = facts.get("uncertainty", {})
+    provenance = provenance.get("model") or provenance  # of what a calibration has wrapped
     training = provenance.get("training_summary", {})
     architecture = {key: value for key, value in provenance.get("architecture", {}).items() if key != "kind"}
     names = ("elements", "cutoff_ang", "interaction_range_ang", "forces", "parameters", "dtype", "heads")
@@ -56,8 +61,9 @@ def _print_model(title: str, facts: dict[str, Any]) -> None:
         "architecture": ", ".join(f"{key} {_words(value)}" for key, value in architecture.items() if value is not None),
         "trained on": ", ".join(provenance.get("training_data_sha256", {})),
         "training": ", ".join(f"{key.replace('_', ' ')} {training[key]}" for key in TRAINING if key in training),
+        **{f"uncertainty.{name}": _words(value) for name, value in uncertainty.items() if value is not None},
         "file": f"{facts['file_format']}, {facts['bytes']} bytes",
-        "created": provenance.get("created"),
+        "created": facts.get("provenance", {}).get("created"),
         "citations": facts["citations"],
     }
     print_facts(title, brief)
@@ -70,6 +76,10 @@ def _print_model(title: str, facts: dict[str, Any]) -> None:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_words(one)}" for name, one in value.items() if one is not None)
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return " ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
@@ -81,6 +91,7 @@ def print_result(folder: Path) -> None:
 def _model_facts(path: Path) -> dict[str, Any]:
     from simkit.potentials.model_file import describe as describe_model
     from simkit.potentials.model_file import load_model
+    from simkit.uncertainty.base import UncertainPotential
 
     facts = describe_model(path)
     potential = load_model(path)
@@ -95,8 +106,33 @@ def _model_facts(path: Path) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in potential.parameters()),
         "dtype": facts["dtype"],
         "heads": facts["potential"]["config"].get("heads"),
+        **({"uncertainty": _uncertainty(potential, facts)} if isinstance(potential, UncertainPotential) else {}),
         **{key: value for key, value in facts.items() if key not in ("elements", "dtype", "citations")},
         "citations": facts["citations"],
+    }
+
+
+def _uncertainty(potential: UncertainPotential, facts: dict[str, Any]) -> dict[str, Any]:
+    """The method, whether it is calibrated, and on what."""
+    from simkit.uncertainty.base import Committee
+    from simkit.uncertainty.calibrated import Calibrated
+    from simkit.uncertainty.conformal_potential import Conformal
+
+    conformal = isinstance(potential, Conformal)
+    within = potential.potential if isinstance(potential, Conformal) else potential
+    method = within.potential if isinstance(within, Calibrated) else within
+    origin = potential.provenance
+    made = facts.get("provenance", {}).get("uncertainty", {})
+    on = f"{made['calibration_frames']} frames of {made['calibration_groups']} groups" if made else None
+    return {
+        "method": origin.method,
+        "calibrated": "yes" if origin.calibrated else "no: deviations may be wrong by any factor; see simkit calibrate",
+        "map": within.calibration.config() if isinstance(within, Calibrated) else None,
+        "calibrated_on": on,
+        "conformal_intervals": "yes" if conformal else None,
+        "members": method.n_members if isinstance(method, Committee) else None,
+        "degrees_of_freedom": origin.dof if math.isfinite(origin.dof) else None,
+        "cost": f"{origin.cost:g} times one model",
     }
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import simkit
 from simkit.files import write_text
 from simkit.report import page
+from simkit.report.active_section import active_section
 from simkit.report.analysis_section import ANALYSES, analysis_section
 from simkit.report.dynamics_section import md_section
+from simkit.report.ensemble_section import ensemble_section
 from simkit.report.molecule import draw_atoms
 from simkit.report.results import Result, all_citations, find, read_results
 from simkit.report.sections import (
@@ -64,6 +66,8 @@ def _section(result: Result, method: str) -> str:
     sections = {
         "label": label_section,
         "train": train_section,
+        "ensemble": ensemble_section,
+        "active_learning": active_section,
         "relax": relax_section,
         "md": md_section,
         "predict": predict_section,
@@ -77,7 +81,8 @@ def _lead(results: list[Result]) -> str:
     words = {
         "label": "reference data", "train": "training", "evaluate": "errors on held-out frames",
         "ensemble": "training of an ensemble", "calibrate": "calibrated uncertainties",
-        "predict": "predictions", "relax": "relaxation", "md": "molecular dynamics",
+        "active_learning": "active learning", "predict": "predictions", "relax": "relaxation",
+        "md": "molecular dynamics",
     }  # fmt: skip
     words |= {kind: title[0].lower() + title[1:] for kind, (title, *_) in ANALYSES.items()}
     present = list(dict.fromkeys(words[result.kind] for result in results if result.kind in words))

@@ -45,6 +45,26 @@ def learning_curve(table: Table, quantity: str, label: str, stage_two: int | Non
     return Figure(svg, f"Learning curve: {label} of training and validation frames over the epochs.")
 
 
+def several_curves(curves: Mapping[str, tuple[ndarray, ndarray]], label: str) -> Figure:
+    """A quantity of several trainings over the epochs, on a logarithmic scale.
+
+    Args:
+        curves: epochs and values, by name.
+        label: of the quantity.
+    """
+    with canvas() as (figure, axes):
+        for index, (name, (epochs, values)) in enumerate(curves.items()):
+            known = np.isfinite(values) & (values > 0)
+            axes.semilogy(epochs[known], values[known], color=PALETTE[index % len(PALETTE)], linewidth=1, label=name)
+        _plain_ticks(axes)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        if 1 < len(curves) <= 2 * len(PALETTE):
+            axes.legend()
+        svg = as_svg(figure)
+    return Figure(svg, f"{label} of {', '.join(curves)} over the epochs.", "Validation frames.")
+
+
 def energy_parity(energy: Float[ndarray, "frames 2"], counts: Int[ndarray, " frames"], method: str) -> Figure:
     """Predicted over reference energies per atom, relative to the mean reference."""
     known = np.isfinite(energy).all(1)

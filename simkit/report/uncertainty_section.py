@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from simkit.report import page, uncertainty_plots
@@ -18,19 +18,19 @@ QUANTITIES = {
     "stress": ("stresses", "meV/Å³"),
 }
 """Names of the targets, and the units they are shown in, in the order of the section."""
-COLUMNS = (
-    ("RMSE", "rmse", 1e3),
-    ("RMS σ", "sharpness", 1e3),
-    ("Error / σ", "z_std", 1.0),
-    ("In 90 % (%)", "coverage_90", 100.0),
-    ("NLL", "nll", 1.0),
-    ("CRPS", "crps", 1e3),
-    ("Miscal. area", "miscalibration_area", 1.0),
-    ("ENCE", "ence", 1.0),
-    ("Spearman", "spearman", 1.0),
-    ("AUROC 5 %", "auroc", 1.0),
+METRICS = (
+    ("root-mean-square error ({unit})", "rmse", 1e3),
+    ("predicted deviation, root mean square ({unit})", "sharpness", 1e3),
+    ("error in units of its deviation (1 is calibrated)", "z_std", 1.0),
+    ("within intervals of 90 % (%)", "coverage_90", 100.0),
+    ("negative log likelihood", "nll", 1.0),
+    ("CRPS ({unit})", "crps", 1e3),
+    ("miscalibration area", "miscalibration_area", 1.0),
+    ("expected normalised calibration error", "ence", 1.0),
+    ("rank correlation of error and deviation (Spearman)", "spearman", 1.0),
+    ("finding the largest 5 % of the errors (AUROC)", "auroc", 1.0),
 )
-"""Heading, metric and factor of each column."""
+"""Name of each row, metric and factor."""
 
 
 def uncertainty_section(result: Result, method: str) -> str:
@@ -40,14 +40,17 @@ def uncertainty_section(result: Result, method: str) -> str:
     parts = [page.paragraph(_words(summary, method))]
     parts += [page.paragraph(text[0].upper() + text[1:] + ".", "warning") for text in summary["warnings"]]
     parts.append(page.figures(pictures))
-    for target, (name, unit) in QUANTITIES.items():
-        rows = [_row(line) for line in summary["assessments"] if line["target"] == target]
-        if rows:
-            headings = ("Data", "Deviations", *(heading for heading, *_ in COLUMNS))
-            parts.append(page.heading(f"{name[0].upper()}{name[1:]} ({unit})"))
-            parts.append(page.table(headings, rows))
+    for target in QUANTITIES:
+        parts += _table([line for line in summary["assessments"] if line["target"] == target], target)
     if summary["assessments"]:
         parts.append(page.paragraph(_reading(summary)))
+    parts += [
+        page.paragraph(
+            f"The predicted uncertainty tells frames of {name} from those of {next(iter(summary['frames']))} with an "
+            f"AUROC of {page.digits(value)} (0.5: not at all, 1: always)."
+        )
+        for name, value in summary.get("told_from_first_domain_auroc", {}).items()
+    ]
     return page.section(f"Uncertainty: {result.name}", *parts, _conformal(summary))
 
 
@@ -81,17 +84,34 @@ def _words(summary: Mapping[str, Any], method: str) -> str:
 def _reading(summary: Mapping[str, Any]) -> str:
     own = " These are the calibration frames themselves, so the numbers flatter." if summary["in_sample"] else ""
     return (
-        "Error / σ is the root mean square of errors in units of predicted deviations: 1 when calibrated. In 90 % is "
-        "the share of the errors within intervals of 90 %. NLL (of errors in eV), CRPS, area and ENCE are better when "
-        "smaller; Spearman and AUROC, the ranking of errors and of the largest 5 % of them, when larger. Baselines "
-        f"that cost nothing are fitted to the calibration frames. Error bars: trajectories drawn again and again.{own}"
+        "Likelihood (of errors in eV), CRPS, area and calibration error are better when smaller, rank correlation and "
+        "AUROC when larger; perfect deviations of this spread have the rank correlation in brackets. What costs "
+        f"nothing is fitted to the calibration frames. Error bars are from drawing whole trajectories again.{own}"
     )
 
 
-def _row(line: Mapping[str, Any]) -> list[page.Cell]:
-    errors = line["errors"] or {}
-    cells = [_cell(line["values"][name], errors.get(name), factor) for _, name, factor in COLUMNS]
-    return [line["domain"], "predicted" if line["method"] == "model" else line["method"], *cells]
+def _table(lines: Sequence[Mapping[str, Any]], target: str) -> list[str]:
+    """Metrics in rows; the predicted deviations and the baselines of each domain in columns."""
+    if not lines:
+        return []
+    name, unit = QUANTITIES[target]
+    domains = list(dict.fromkeys(line["domain"] for line in lines))
+    kinds = ["predicted" if line["method"] == "model" else line["method"] for line in lines]
+    columns = (
+        kinds if len(domains) == 1 else [f"{line['domain']}: {kind}" for line, kind in zip(lines, kinds, strict=True)]
+    )
+    rows = [
+        [row.format(unit=unit), *(_metric(line, metric, factor) for line in lines)] for row, metric, factor in METRICS
+    ]
+    heading = f"{name[0].upper()}{name[1:]}" + (f", {domains[0]}" if len(domains) == 1 else "")
+    return [page.heading(heading), page.table(("", *columns), rows)]
+
+
+def _metric(line: Mapping[str, Any], metric: str, factor: float) -> page.Cell:
+    cell = _cell(line["values"][metric], (line["errors"] or {}).get(metric), factor)
+    if metric == "spearman" and line["method"] == "model" and line["spearman_ceiling"] is not None and cell is not None:
+        return f"{page.digits(cell)} ({page.digits(line['spearman_ceiling'], 2)})"
+    return cell
 
 
 def _cell(value: float | None, error: float | None, factor: float) -> page.Cell:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from simkit.errors import SimkitError, SimkitWarning
 from simkit.potential import Potential
@@ -22,6 +24,7 @@ from simkit.uncertainty.comparison import Target
 from simkit.uncertainty.conformal import coverage_band
 from simkit.uncertainty.conformal_potential import Conformal
 from simkit.uncertainty.conformal_scores import frame_scores
+from simkit.uncertainty.metrics import auroc
 from simkit.uncertainty.settings import CalibrationSettings, ConformalSettings
 
 LEVEL = 0.9
@@ -45,7 +48,8 @@ def fitted_map(
             f"found {kind}"
         )
     comparison = parity.comparison()
-    target: Target = "force-vectors"
+    # the correction for few members counts the degrees of freedom of single components
+    target: Target = "forces" if kind == "finite-committee" else "force-vectors"
     if settings.target == "energy" or (settings.target is None and not comparison.has("forces")):
         target = "energy"
     rows = comparison.residuals(target)
@@ -65,6 +69,30 @@ def judged(
     return assess_domains(
         comparisons, TARGETS, calibration=calibration.comparison(), rule=rule, repeats=repeats, seed=seed
     )
+
+
+def told_apart(domains: Mapping[str, Parity]) -> dict[str, float]:
+    """How well the mean deviation of the forces in a frame, or its mean score, tells other domains from the first.
+
+    AUROC, the probability that a frame of the other domain has the larger one: 1/2 if not at all, 1 if always.
+    """
+    first, *others = domains
+    inside = _frame_means(domains[first])
+    found = {}
+    for name in others:
+        outside = _frame_means(domains[name])
+        if inside is not None and outside is not None:
+            positive = np.arange(len(inside) + len(outside)) >= len(inside)
+            found[name] = auroc(positive, np.concatenate([inside, outside]))
+    return found
+
+
+def _frame_means(parity: Parity) -> Float[ndarray, " frames"] | None:
+    values = parity.force_sigma if parity.score is None else parity.score
+    if values is None:
+        return None
+    frames = np.repeat(np.arange(len(parity.counts)), parity.counts)
+    return np.bincount(frames, weights=values) / parity.counts
 
 
 def with_intervals(

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from simkit.datasets.base import Dataset
 from simkit.errors import SimkitError
 from simkit.potential import Potential
 from simkit.progress import Progress
+from simkit.uncertainty.abnn import AbnnSettings, adapt
 from simkit.uncertainty.base import UncertainPotential
+from simkit.uncertainty.chains import ChainSettings
 from simkit.uncertainty.ensemble import Ensemble
+from simkit.uncertainty.latent_distance import LatentDistance
 from simkit.uncertainty.llpr import LLPR
-from simkit.uncertainty.settings import EnsembleMethod, LastLayer, LLPRMethod, MethodSettings
+from simkit.uncertainty.posterior import PosteriorSettings
+from simkit.uncertainty.potential_chain import SamplingSettings
+from simkit.uncertainty.sampling import sample_posterior
+from simkit.uncertainty.sequential import SequentialSettings, sample_readout
+from simkit.uncertainty.settings import (
+    AbnnMethod,
+    EnsembleMethod,
+    LatentDistanceMethod,
+    LLPRMethod,
+    MethodSettings,
+    PosteriorOptions,
+    SequentialMethod,
+    SgMcmcMethod,
+    SwagMethod,
+)
+from simkit.uncertainty.swag import SwagSettings, swag
 
 
 def fit_method(
@@ -19,6 +40,7 @@ def fit_method(
     models: Sequence[Potential],
     dataset: Dataset | None = None,
     *,
+    folder: str | os.PathLike[str],
     seed: int = 0,
     progress: Progress | None = None,
 ) -> UncertainPotential:
@@ -26,8 +48,9 @@ def fit_method(
 
     Args:
         settings: of the method.
-        models: one, or the members of an ensemble.
+        models: one, or the members of an ensemble, or the starts of several chains.
         dataset: the frames that they were trained on, for methods that are fitted.
+        folder: for checkpoints of methods that take long.
         seed: of random numbers.
         progress: where progress is shown.
 
@@ -38,14 +61,63 @@ def fit_method(
         ensemble = Ensemble(*models)
         ensemble.require_spread()
         return ensemble
-    potential = _one(models, settings.kind)
     frames = _frames(dataset, settings.kind)
+    common: dict[str, Any] = {"seed": seed, "progress": progress}
+    if isinstance(settings, SgMcmcMethod | SwagMethod):
+        starts = [_trainable(model) for model in models]
+        if isinstance(settings, SwagMethod):
+            return swag(starts, frames, swag_settings(settings), Path(folder), **common)
+        return sample_posterior(starts, frames, sampling_settings(settings), Path(folder), **common)
+    potential = _one(models, settings.kind)
     if isinstance(settings, LLPRMethod):
-        return LLPR.fit(
-            potential, frames, terms=settings.terms, scales=_scales(settings), draws=settings.draws,
-            exact=settings.exact, jitter=settings.jitter, seed=seed, progress=progress,
-        )  # fmt: skip
-    raise TypeError(f"no method of the kind {settings.kind}")
+        options = settings.model_dump(include={"terms", "draws", "exact", "jitter"})
+        return LLPR.fit(potential, frames, scales=_scales(settings), **options, **common)
+    if isinstance(settings, LatentDistanceMethod):
+        return LatentDistance.fit(potential, frames, **settings.model_dump(exclude={"kind"}), **common)
+    if isinstance(settings, AbnnMethod):
+        return adapt(_trainable(potential), frames, abnn_settings(settings), **common)
+    ensemble, _ = sample_readout(_trainable(potential), frames, sequential_settings(settings), **common)
+    return ensemble
+
+
+def sampling_settings(settings: SgMcmcMethod) -> SamplingSettings:
+    """Posterior, chain and sampler."""
+    chain = settings.model_dump(include={"steps", "burn_in", "kept", "temperature"})
+    sampler = {"kind": settings.sampler, "step": settings.step}
+    return SamplingSettings(
+        posterior=_posterior(settings.posterior),
+        chain=ChainSettings(**chain),
+        sampler=sampler,  # type: ignore[arg-type]
+        groups=settings.groups,
+    )
+
+
+def swag_settings(settings: SwagMethod) -> SwagSettings:
+    """The same, as the method takes them."""
+    return SwagSettings(posterior=_posterior(settings.posterior), **_own(settings))
+
+
+def abnn_settings(settings: AbnnMethod) -> AbnnSettings:
+    """The same, as the method takes them."""
+    return AbnnSettings(posterior=_posterior(settings.posterior), **_own(settings))
+
+
+def sequential_settings(settings: SequentialMethod) -> SequentialSettings:
+    """The same, as the method takes them."""
+    return SequentialSettings(posterior=_posterior(settings.posterior), **_own(settings))
+
+
+def _own(settings: SwagMethod | AbnnMethod | SequentialMethod) -> dict[str, Any]:
+    return settings.model_dump(exclude={"kind", "posterior"})
+
+
+def _posterior(options: PosteriorOptions) -> PosteriorSettings:
+    return PosteriorSettings(**options.model_dump())
+
+
+def _trainable(potential: Potential) -> Potential:
+    """Models that were opened for inference have parameters that nothing changes."""
+    return potential.requires_grad_(True)
 
 
 def _one(models: Sequence[Potential], kind: str) -> Potential:
@@ -63,7 +135,7 @@ def _frames(dataset: Dataset | None, kind: str) -> Dataset:
     return dataset
 
 
-def _scales(settings: LastLayer) -> dict[str, float] | None:
+def _scales(settings: LLPRMethod) -> dict[str, float] | None:
     given = {name: getattr(settings, f"{name}_scale") for name in ("energy", "forces", "stress")}
     known = {name: value for name, value in given.items() if value is not None}
     return known or None
