@@ -87,7 +87,7 @@ def adapt(
             members += posterior.vector.copies(torch.stack(factors) * values)
             task.advance()
     name = f"ABNN, {settings.copies} copies, {settings.draws} draws of each, noise {settings.noise:g}"
-    return Ensemble(*members, method=name)
+    return Ensemble(*members, method=name, citations=(CITATION,))
 
 
 def _fine_tuned(

@@ -42,6 +42,7 @@ class Ensemble(Committee):
     Args:
         members: potentials for common elements, of one floating-point type on one device.
         method: name of what made the members, where it is not training alone, such as a sampler of their posterior.
+        citations: references of that method.
         together: evaluate members of one architecture together, under one ``vmap``, or one after the other; by default
             together where that is faster, for systems with few edges.
 
@@ -53,11 +54,18 @@ class Ensemble(Committee):
 
     kind: ClassVar[str] = "ensemble"
 
-    def __init__(self, *members: Potential, method: str = "deep ensemble", together: bool | None = None) -> None:
+    def __init__(
+        self,
+        *members: Potential,
+        method: str = "deep ensemble",
+        citations: Sequence[str] = (CITATION,),
+        together: bool | None = None,
+    ) -> None:
         capabilities = joint_capabilities(members)
-        super().__init__(replace(capabilities, citations=(*capabilities.citations, CITATION)))
+        super().__init__(replace(capabilities, citations=(*capabilities.citations, *citations)))
         self.members = nn.ModuleList(members)
         self.method = method
+        self.citations = tuple(citations)
         self.together = together
         self._one: tuple[list[tuple[int, int]], bool] | None = None
 
@@ -131,13 +139,14 @@ class Ensemble(Committee):
         return [evaluate(member, system, neighbours, outputs) for member in members]
 
     def config(self) -> dict[str, Any]:
-        """Specification of each member."""
-        return {"members": [member.specification() for member in self.potentials], "method": self.method}
+        """Specification of each member, and the method."""
+        members = [member.specification() for member in self.potentials]
+        return {"members": members, "method": self.method, "citations": list(self.citations)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Ensemble:
         """Rebuild every member, then the ensemble."""
-        return cls(*[build(one) for one in config["members"]], method=config["method"])
+        return cls(*[build(one) for one in config["members"]], method=config["method"], citations=config["citations"])
 
     @classmethod
     def load(cls, *paths: str | os.PathLike[str], dtype: torch.dtype | str | None = None, **options: Any) -> Ensemble:

@@ -21,6 +21,7 @@ from simkit.uncertainty.ensemble import Ensemble
 from simkit.uncertainty.posterior import start_scales
 from simkit.uncertainty.potential_chain import PotentialChain, SamplingSettings, loaded
 from simkit.uncertainty.sampler import HOTTEST
+from simkit.uncertainty.structured import CITATION as STRUCTURED
 
 CITATION = (
     "S. Thaler, G. Doehner, J. Zavadlav, J. Chem. Theory Comput. 19, 4520 (2023), doi:10.1021/acs.jctc.2c01267 "
@@ -88,11 +89,11 @@ def sample_posterior(
         )
     facts = {"settings": settings.model_dump(mode="json"), "is_posterior": heated <= HOTTEST, "chains": reports}
     facts |= _judged(chains, dataset, states, progress)
-    ensemble = Ensemble(
-        *[member for chain in chains for member in chain], method=_method(settings, len(starts), heated)
-    )
+    members = [member for chain in chains for member in chain]
+    citations = (CITATION, STRUCTURED) if settings.groups else (CITATION,)
+    ensemble = Ensemble(*members, method=_method(settings, len(starts), heated), citations=citations)
     facts = _without_infinities(facts)
-    save_model(folder / ENSEMBLE, ensemble, metadata={"sampling": facts, "citation": CITATION})
+    save_model(folder / ENSEMBLE, ensemble, metadata={"sampling": facts})
     write_json(folder / DIAGNOSTICS, facts)
     return ensemble
 

@@ -21,7 +21,7 @@ from simkit.settings import Settings
 from simkit.training.loss import TERMS, residuals
 from simkit.uncertainty.ensemble import Ensemble
 from simkit.uncertainty.parameters import ParameterVector
-from simkit.uncertainty.particles import BatchedLikelihood, Particles, iterated_batches, open_horizon
+from simkit.uncertainty.particles import CITATIONS, BatchedLikelihood, Particles, iterated_batches, open_horizon
 from simkit.uncertainty.posterior import PosteriorSettings, Scales, frames_loader, start_scales
 from simkit.uncertainty.side_by_side import require_one_architecture, side_by_side
 
@@ -202,4 +202,4 @@ def sample_readout(
         )
     drawn = particles.positions[particles.chosen(settings.members, generator)]
     name = f"partial BNN by SMC ({settings.method}), {settings.particles} particles"
-    return Ensemble(*likelihood.members(drawn), method=name), particles
+    return Ensemble(*likelihood.members(drawn), method=name, citations=CITATIONS), particles

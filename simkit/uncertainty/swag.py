@@ -129,4 +129,6 @@ def swag(
         moments = SwagMoments.of(state.samples, settings.rank)
         generator = torch.Generator().manual_seed(seed + index)
         members += one.posterior.vector.copies(moments.draws(settings.draws, generator, settings.scale))
-    return Ensemble(*members, method=f"SWAG, {len(starts)} paths, {settings.draws} draws of each")
+    return Ensemble(
+        *members, method=f"SWAG, {len(starts)} paths, {settings.draws} draws of each", citations=(CITATION,)
+    )

@@ -29,7 +29,7 @@ def small_mace(interaction: str = "residual") -> MACE:
         elements=[18],
         cutoff=CUTOFF,
         hidden_irreps="4x0e+4x1o",
-        max_ell=2,
+        max_ell=1,
         correlation=2,
         layers=2,
         n_radial=4,
@@ -128,9 +128,9 @@ def test_draws_keep_symmetries_and_conserve_energy(make) -> None:
 
 
 def test_the_same_seed_gives_the_same_ensemble_and_files_are_exact(tmp_path: Path) -> None:
-    potential, data = small_painn(), triangles(6)
+    potential, data = small_painn(), triangles(4)
     before = ParameterVector(potential).read()
-    settings = AbnnSettings(copies=2, draws=2, epochs=2)
+    settings = AbnnSettings(copies=2, draws=2, epochs=1)
     one, two = (adapt(potential, data, settings, seed=3) for _ in range(2))
     assert torch.equal(ParameterVector(potential).read(), before)
     system = data[0].system
@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_ensemble_and_files_are_exact(tmp_path: Pat
 
 
 def test_fine_tuning_lowers_the_error() -> None:
-    potential, data = small_painn(), triangles(10)
+    potential, data = small_painn(), triangles(6)
     energies = []
     for epochs in (0, 5):
         settings = AbnnSettings(noise=0.005, copies=1, draws=2, epochs=epochs, learning_rate=0.5)

@@ -11,7 +11,7 @@ from simkit.errors import SimkitError
 from simkit.potentials.model_file import load_model, save_model
 from simkit.uncertainty.ensemble import Ensemble
 from simkit.uncertainty.posterior import PosteriorSettings
-from simkit.uncertainty.swag import SwagMoments, SwagSettings, swag
+from simkit.uncertainty.swag import CITATION, SwagMoments, SwagSettings, swag
 from tests.training.examples import triangles
 from tests.training.running import small_painn
 
@@ -35,9 +35,9 @@ def test_too_few_iterates() -> None:
 
 
 def test_an_ensemble_of_draws(tmp_path: Path) -> None:
-    data = triangles(8)
+    data = triangles(4)
     settings = SwagSettings(
-        epochs=8, draws=3, rank=4, posterior=PosteriorSettings(scales="fixed", batch_size=4, energy_scale=0.1)
+        epochs=5, draws=3, rank=4, posterior=PosteriorSettings(scales="fixed", batch_size=4, energy_scale=0.1)
     )
     one, two = (swag([small_painn(), small_painn()], data, settings, tmp_path / name) for name in ("a", "b"))
     assert one.n_members == 6
@@ -49,6 +49,7 @@ def test_an_ensemble_of_draws(tmp_path: Path) -> None:
     again = load_model(tmp_path / "swag.simkit")
     assert isinstance(again, Ensemble)
     assert again.provenance.method == "SWAG, 2 paths, 3 draws of each"
+    assert CITATION in again.capabilities.citations
     assert torch.equal(again.predict(system).forces_cov, prediction.forces_cov)
 
 
