@@ -38,7 +38,7 @@ class Metrics:
         coverage_90: within 90 %.
         coverage_95: within 95 %.
         miscalibration_area: mean distance of coverage and level.
-        ence: expected normalised calibration error.
+        ence: expected normalised calibration error in 20 bins, or as many as have five errors.
         spearman: rank correlation of error and σ.
         auroc: how well σ finds the largest 5 % of the errors.
         precision: share of these among the 1 % of largest σ.
@@ -89,7 +89,7 @@ class Assessment:
     """One line of the table.
 
     Attributes:
-        target: energy, forces, force-vectors or stress.
+        target: energy, forces, force-vectors, stress, or another name.
         unit: of errors and σ.
         domain: name of the data, such as a temperature.
         method: ``model``, or the baseline.
@@ -100,7 +100,7 @@ class Assessment:
         spearman_ceiling: the rank correlation that a perfect σ of this spread would have.
     """
 
-    target: Target
+    target: str
     unit: str
     domain: str
     method: str
@@ -143,25 +143,55 @@ def assess(
         CalibrationError: no labels or no uncertainty of the target.
     """
     fitted_on = comparison if calibration is None else calibration
-    lines = [("model", _model(comparison, fitted_on, target))]
+    baselines = {}
     for name, scores in comparison.free_scores(target).items():
         others = fitted_on.free_scores(target).get(name)
         if others is not None:
             law = fit_power_law(fitted_on.without_uncertainty(target).with_sigmas(others), EXPONENTS)
-            lines.append((name, comparison.without_uncertainty(target).with_sigmas(law(scores))))
+            baselines[name] = comparison.without_uncertainty(target).with_sigmas(law(scores))
+    return assess_residuals(
+        _model(comparison, fitted_on, target), baselines, target=target, unit=TARGET_UNITS[target], domain=domain,
+        rule=rule, repeats=repeats, seed=seed,
+    )  # fmt: skip
+
+
+def assess_residuals(
+    residuals: Residuals,
+    baselines: Mapping[str, Residuals] | None = None,
+    *,
+    target: str = "",
+    unit: str = "",
+    domain: str = "",
+    rule: StudentT | None = None,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> list[Assessment]:
+    """Metrics of any errors and deviations, such as those of fields, then those of baselines.
+
+    Args:
+        residuals: of the model.
+        baselines: the same errors with other deviations, by name.
+        target: name of the quantity.
+        unit: of its errors.
+        domain: name of the data.
+        rule: intervals of the model; Gaussian by default.
+        repeats: resamplings for error bars of the model's line; 0 for none.
+        seed: of random numbers.
+    """
+    lines = {"model": residuals, **(baselines or {})}
     return [
         Assessment(
             target=target,
-            unit=TARGET_UNITS[target],
+            unit=unit,
             domain=domain,
             method=name,
-            rows=len(residuals.sigmas),
-            groups=residuals.n_groups,
-            values=Metrics.of(residuals, rule if name == "model" else None),
-            errors=_errors(residuals, rule, repeats, seed) if name == "model" else None,
-            spearman_ceiling=metrics.spearman_ceiling(residuals, seed=seed),
+            rows=len(one.sigmas),
+            groups=one.n_groups,
+            values=Metrics.of(one, rule if name == "model" else None),
+            errors=_errors(one, rule, repeats, seed) if name == "model" else None,
+            spearman_ceiling=metrics.spearman_ceiling(one, seed=seed),
         )
-        for name, residuals in lines
+        for name, one in lines.items()
     ]
 
 

@@ -184,7 +184,10 @@ def fit_isotonic(residuals: Residuals, per_bin: int = VALUES_PER_BIN) -> Isotoni
             "an isotonic map needs errors at the smallest scores, found zeros alone: use the map 'power-law'"
         )
     knots, first = np.unique(scores, return_index=True)
-    return Isotonic(tuple(knots.tolist()), tuple(np.sqrt(pooled[first]).tolist()))
+    values = np.sqrt(pooled[first])
+    steps = np.diff(values) > 0
+    ends = np.concatenate([[True], steps]) | np.concatenate([steps, [True]])  # of pooled blocks
+    return Isotonic(tuple(knots[ends].tolist()), tuple(values[ends].tolist()))
 
 
 GLOBAL: Mapping[str, Callable[[Residuals], float]] = {

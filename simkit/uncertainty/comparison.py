@@ -49,6 +49,14 @@ class Comparison:
     stress_std: Float[ndarray, "frames 6"] | None = None
     score: Float[ndarray, " atoms"] | None = None
 
+    def __post_init__(self) -> None:
+        frames, atoms = len(self.counts), int(self.counts.sum())
+        if len(self.energy) != frames or len(self.forces) != atoms or len(self.groups) not in (0, frames):
+            raise CalibrationError(
+                f"expected energies and groups of {frames} frames and forces on {atoms} atoms, found "
+                f"{len(self.energy)}, {len(self.groups)} and {len(self.forces)}"
+            )
+
     @property
     def frame_of_atom(self) -> Int[ndarray, " atoms"]:
         """Index of the frame of each atom."""

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from simkit.uncertainty import metrics
-from simkit.uncertainty.assessment import Metrics, assess, assess_domains
+from simkit.uncertainty.assessment import Metrics, assess, assess_domains, assess_residuals
 from simkit.uncertainty.comparison import Comparison
 from simkit.uncertainty.intervals import StudentT
-from simkit.uncertainty.residuals import CalibrationError
+from simkit.uncertainty.residuals import CalibrationError, Residuals
 
 
 def comparison(seed: int = 0, *, frames: int = 60, wrong: float = 1.0, score: bool = False) -> Comparison:
@@ -143,6 +143,29 @@ def test_students_intervals_are_wider() -> None:
     gaussian, student = Metrics.of(residuals), Metrics.of(residuals, StudentT(4, 1.1))
     assert student.coverage_90 > gaussian.coverage_90 + 0.02
     assert student.nll == gaussian.nll
+
+
+def test_fields_have_the_same_table() -> None:
+    """Draws are what is resampled, not the points of a field."""
+    random = np.random.default_rng(0)
+    sigmas = 0.1 * np.exp(0.5 * random.standard_normal((40, 16)))
+    errors = sigmas * random.standard_normal((40, 16)) * np.exp(0.3 * random.standard_normal((40, 1)))
+    field = Residuals.of(errors, sigmas)
+    constant = field.with_sigmas(np.full(640, errors.std()))
+    model, free = assess_residuals(field, {"constant": constant}, target="u", unit="m", domain="test", repeats=60)
+    assert (model.target, model.unit, model.rows, model.groups) == ("u", "m", 640, 40)
+    assert model.values == Metrics.of(field)
+    assert model.values.crps < free.values.crps
+    points = assess_residuals(Residuals.of(errors.ravel(), sigmas.ravel()), repeats=60)[0]
+    assert model.errors is not None
+    assert points.errors is not None
+    assert model.errors.z_std > 1.3 * points.errors.z_std
+
+
+def test_arrays_that_do_not_go_together() -> None:
+    data = comparison()
+    with pytest.raises(CalibrationError, match="60 frames and forces on"):
+        Comparison(data.counts, data.energy, data.forces, data.stress, groups=["a", "b"])
 
 
 def test_lines_can_be_written_as_json() -> None:
