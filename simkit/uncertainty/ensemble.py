@@ -139,14 +139,15 @@ class Ensemble(Committee):
         return [evaluate(member, system, neighbours, outputs) for member in members]
 
     def config(self) -> dict[str, Any]:
-        """Specification of each member, and the method."""
-        members = [member.specification() for member in self.potentials]
-        return {"members": members, "method": self.method, "citations": list(self.citations)}
+        """Specification of each member, and the method, with its references where it is not training alone."""
+        facts = {"members": [member.specification() for member in self.potentials], "method": self.method}
+        return facts if self.citations == (CITATION,) else {**facts, "citations": list(self.citations)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> Ensemble:
         """Rebuild every member, then the ensemble."""
-        return cls(*[build(one) for one in config["members"]], method=config["method"], citations=config["citations"])
+        members = [build(one) for one in config["members"]]
+        return cls(*members, method=config["method"], citations=config.get("citations", (CITATION,)))
 
     @classmethod
     def load(cls, *paths: str | os.PathLike[str], dtype: torch.dtype | str | None = None, **options: Any) -> Ensemble:
