@@ -19,6 +19,7 @@ CATALOGUE: Mapping[str, str] = {
     "element-shift": "simkit.potentials.element_shift:ElementShift",
     "ensemble": "simkit.uncertainty.ensemble:Ensemble",
     "hyperactive": "simkit.uncertainty.bias:Hyperactive",
+    "laplace": "simkit.uncertainty.laplace:Laplace",
     "latent-distance": "simkit.uncertainty.latent_distance:LatentDistance",
     "lennard-jones": "simkit.potentials.lennard_jones:LennardJones",
     "llpr": "simkit.uncertainty.llpr:LLPR",

@@ -22,8 +22,8 @@ from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.comparison import Comparison
 from simkit.uncertainty.conformal import Reduction, conformal_quantile
 from simkit.uncertainty.conformal_scores import QUANTITIES, TWICE, Unit, frame_scores
+from simkit.uncertainty.gaussian_posterior import Float64
 from simkit.uncertainty.intervals import IntervalRule, Intervals
-from simkit.uncertainty.last_layer import Float64
 from simkit.uncertainty.prediction import Provenance, UncertainPrediction
 
 CITATIONS = (

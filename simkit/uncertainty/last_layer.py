@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from simkit.datasets.base import Batch, Dataset
 from simkit.datasets.loader import Loader
@@ -24,9 +24,6 @@ from simkit.progress import Progress, Silent
 from simkit.system import System
 from simkit.training.frames import CheckedFrames, on_device
 from simkit.training.loss import TERMS, force_rows, residuals, row_weights, stress_rows
-
-SMALLEST_JITTER = 1e-20
-LARGEST_JITTER = 1e10
 
 
 def probe(potential: Potential) -> AtomicOutput:
@@ -83,6 +80,28 @@ def moved_weights(changes: Float[Tensor, "draws weights"]) -> Callable[[AtomicOu
     return energies
 
 
+RowsOf = Callable[[Potential, Batch, Sequence[str]], tuple[Prediction, Mapping[str, Tensor]]]
+"""Predictions for a batch, and the derivatives of each wanted quantity by the weights, ``systems weights``, ``atoms 3
+weights`` or ``systems 3 3 weights``; those of energies are not yet divided by the numbers of atoms."""
+
+
+def last_layer_rows(
+    potential: Potential, batch: Batch, wanted: Sequence[str]
+) -> tuple[Prediction, Mapping[str, Tensor]]:
+    """Derivatives by the weights of the last layer: a backward pass for each weight if forces or stress are wanted."""
+    size = probe(potential).last_layer.shape[1]  # type: ignore[union-attr]
+    unit = torch.eye(size, dtype=potential.dtype, device=potential.device)
+    changes = unit if {"forces", "stress"} & set(wanted) else unit[:0]
+    output, (mean, *parts) = evaluate_several(
+        potential, moved_weights(changes), batch.system, batch.neighbours, ("energy", *wanted)
+    )
+    rows = {"energy": system_features(output, batch.system)}
+    for name in ("forces", "stress"):
+        if name in wanted:
+            rows[name] = torch.stack([getattr(part, name).double() for part in parts], -1)
+    return mean, rows
+
+
 class Rows:
     """Sums over labelled data: the precision and the squared errors of each of energy, forces and stress.
 
@@ -97,20 +116,18 @@ class Rows:
         self.squares = torch.zeros(len(TERMS), dtype=torch.float64)
         self.counts = torch.zeros(len(TERMS), dtype=torch.float64)
 
-    def add(self, potential: Potential, batch: Batch) -> None:
+    def add(self, potential: Potential, batch: Batch, rows_of: RowsOf) -> None:
         """Add the rows of a batch's labels."""
         wanted = [name for name in self.terms if getattr(batch.labels, name) is not None]
-        unit = torch.eye(self.precision.shape[1], dtype=potential.dtype, device=potential.device)
-        changes = unit if {"forces", "stress"} & set(wanted) else unit[:0]
-        output, (mean, *parts) = evaluate_several(
-            potential, moved_weights(changes), batch.system, batch.neighbours, ("energy", *wanted)
-        )
+        if not wanted:
+            return
+        mean, rows = rows_of(potential, batch, wanted)
         for term, residual in enumerate(residuals(mean, batch, free_atoms_only=False)):
             if residual is None or TERMS[term] not in wanted:
                 continue
-            rows = _rows(TERMS[term], output, parts, batch)
+            kept = _labelled(TERMS[term], rows[TERMS[term]], batch)
             weight = row_weights(batch, term, free_atoms_only=False).expand(residual.shape).flatten()
-            self.precision[term] += ((rows * weight[:, None]).T @ rows).cpu()
+            self.precision[term] += ((kept * weight[:, None]).T @ kept).cpu()
             self.squares[term] += float(residual.square().sum())
             self.counts[term] += residual.numel()
 
@@ -122,6 +139,8 @@ class Rows:
 
 def collect_rows(
     potential: Potential,
+    weights: int,
+    rows_of: RowsOf,
     dataset: Dataset,
     scales: Mapping[str, float] | None,
     terms: Sequence[str],
@@ -131,16 +150,15 @@ def collect_rows(
     """The precision A of a dataset, and the scales of the noise, which default to the potential's errors.
 
     Raises:
-        SimkitError: an unknown term, no features, no scale that can be used.
+        SimkitError: an unknown term, or no scale that can be used.
         DataError: no labels of the terms.
     """
     unknown = sorted({*terms, *(scales or {})} - set(TERMS))
     if unknown or not terms:
         raise SimkitError(f"expected terms among {', '.join(TERMS)}, found {', '.join(unknown) or 'none'}")
-    rows = Rows(last_layer_size(potential, "the posterior of the last layer"), terms)
-    shown = progress or Silent()
-    for batch in batches(potential, dataset, batch_size, shown, "features of the last layer"):
-        rows.add(potential, batch)
+    rows = Rows(weights, terms)
+    for batch in batches(potential, dataset, batch_size, progress or Silent(), "derivatives by the weights"):
+        rows.add(potential, batch, rows_of)
     used = {name: (scales or {}).get(name, error) for name, error in rows.errors().items()}
     if not used:
         raise DataError(f"expected frames with labels of {', '.join(terms)}, found none: check the keys of the data")
@@ -150,9 +168,8 @@ def collect_rows(
             f"the noise of {wrong[0]} has a scale of {used[wrong[0]]}, from the potential's errors on the data if none "
             "was given: expected a positive number; give one by scales={...}"
         )
-    total = sum(rows.precision[TERMS.index(name)] / scale**2 for name, scale in used.items())
-    assert isinstance(total, Tensor)
-    return total, used
+    factors = torch.tensor([used[name] ** -2 if name in used else 0.0 for name in TERMS], dtype=torch.float64)
+    return torch.tensordot(factors, rows.precision, 1), used
 
 
 def batches(potential: Potential, dataset: Dataset, batch_size: int, progress: Progress, title: str) -> Iterator[Batch]:
@@ -165,78 +182,9 @@ def batches(potential: Potential, dataset: Dataset, batch_size: int, progress: P
             task.advance(batch.system.n_systems)
 
 
-def _rows(term: str, output: AtomicOutput, parts: Sequence[Prediction], batch: Batch) -> Float[Tensor, "rows weights"]:
-    """Derivatives of the labelled values by the weights."""
+def _labelled(term: str, rows: Float[Tensor, "*shape weights"], batch: Batch) -> Float[Tensor, "rows weights"]:
+    """The rows of what is labelled; energies count per atom."""
     if term == "energy":
-        return (system_features(output, batch.system) / batch.system.counts[:, None])[batch.has_energy]
+        return (rows / batch.system.counts[:, None])[batch.has_energy]
     kept = force_rows(batch, free_atoms_only=False) if term == "forces" else stress_rows(batch)
-    return torch.stack([_known(getattr(part, term))[kept].double().flatten() for part in parts], 1)
-
-
-def _known(value: Tensor | None) -> Tensor:
-    assert value is not None
-    return value
-
-
-def cholesky(
-    precision: Float[Tensor, "weights weights"], jitter: float | None = None
-) -> tuple[Float[Tensor, "weights weights"], float]:
-    """The lower factor L of ``A + jitter·1 = L Lᵀ``, and the jitter.
-
-    Args:
-        precision: A, in float64.
-        jitter: what to add; the smallest of 0, 1e-20, 1e-19, ... with which the factorisation succeeds if absent.
-
-    Raises:
-        SimkitError: A is not finite, or not positive definite with the jitter that was asked for.
-    """
-    if not bool(torch.isfinite(precision).all()):
-        raise SimkitError("the precision of the last layer's weights is not finite: check the features and the data")
-    unit = torch.eye(len(precision), dtype=precision.dtype, device=precision.device)
-    tried = [jitter] if jitter is not None else [0.0, *_powers()]
-    for value in tried:
-        factor, failed = torch.linalg.cholesky_ex(precision + value * unit)
-        if not int(failed):
-            return factor, value
-    raise SimkitError(
-        f"the precision of the last layer's weights is not positive definite with a jitter of {tried[-1]:g}: "
-        "give more data, a larger jitter, or none to have it chosen"
-    )
-
-
-def _powers() -> list[float]:
-    powers, value = [], SMALLEST_JITTER
-    while value <= LARGEST_JITTER:
-        powers.append(value)
-        value *= 10
-    return powers
-
-
-def variances(rows: Float[Tensor, "*rows weights"], factor: Float[Tensor, "weights weights"]) -> Float[Tensor, "*rows"]:
-    """``g (L Lᵀ)⁻¹ gᵀ`` of each row g; can be differentiated."""
-    flat = rows.reshape(-1, rows.shape[-1])
-    return torch.linalg.solve_triangular(factor, flat.T, upper=False).square().sum(0).view(rows.shape[:-1])
-
-
-def draw_weights(factor: Float[Tensor, "weights weights"], draws: int, seed: int) -> Float[Tensor, "draws weights"]:
-    """Changes of the weights ``L⁻ᵀ z`` with the covariance ``(L Lᵀ)⁻¹``, moved so that their mean is zero."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(len(factor), draws, generator=generator, dtype=torch.float64).to(factor.device)
-    changes = torch.linalg.solve_triangular(factor.mT, noise, upper=True).T
-    return changes - changes.mean(0)
-
-
-class Float64(nn.Module):
-    """Buffers that stay in float64 when a model is converted to another floating-point type."""
-
-    def __init__(self, **buffers: Tensor) -> None:
-        super().__init__()
-        for name, value in buffers.items():
-            self.register_buffer(name, value.double().contiguous())
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Float64:
-        exact = {name: value for name, value in self.named_buffers(recurse=False)}
-        super()._apply(fn, recurse)
-        for name, value in exact.items():
-            setattr(self, name, value.to(self.get_buffer(name).device))
-        return self
+    return rows[kept].flatten(0, -2)

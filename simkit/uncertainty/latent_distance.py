@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
-from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from simkit.datasets.base import Dataset
-from simkit.errors import DataError, SimkitError
+from simkit.errors import SimkitError
 from simkit.evaluation import evaluate, evaluate_several
-from simkit.graph import Graph, make_graph
+from simkit.graph import Graph
 from simkit.neighbours import Neighbours
 from simkit.potential import AtomicOutput, Potential
 from simkit.progress import Progress, Silent
 from simkit.system import System
+from simkit.uncertainty.atom_features import Space, feature_size, features_by_element, require_atoms
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.gaussian_mixture import Mixture, choose_mixture, fit_mixture
-from simkit.uncertainty.last_layer import Float64, batches, probe
+from simkit.uncertainty.gaussian_posterior import Float64
 from simkit.uncertainty.prediction import Provenance, UncertainPrediction
 
 CITATIONS = (
@@ -29,7 +29,6 @@ CITATIONS = (
     "A. Zhu, S. Batzner, A. Musaelian, B. Kozinsky, J. Chem. Phys. 158, 164111 (2023), doi:10.1063/5.0136574",
 )
 Density = Literal["mahalanobis", "mixture"]
-Space = Literal["features", "last_layer"]
 PARTS = tuple(field.name for field in fields(Mixture))
 MOST_ATOMS = 10_000
 """Atoms of an element that a mixture is fitted to; more are thinned out evenly."""
@@ -114,10 +113,10 @@ class LatentDistance(UncertainPotential):
         """
         feature_size(potential, space)
         shown = progress or Silent()
-        rows = _features_by_element(potential, dataset, space, batch_size, shown)
+        rows = features_by_element(potential, dataset, space, batch_size, shown)
         means, deviations, mixtures = [], [], {}
         for number, x in rows.items():
-            _require_atoms(x, number, shown)
+            require_atoms(x, number, shown)
             mean, deviation = x.mean(0), x.std(0, correction=0)
             deviation = torch.where(deviation > 1e-10 * x.abs().amax(0).clamp(min=1e-300), deviation, 1)
             scaled = (x - mean) / deviation
@@ -216,50 +215,5 @@ class LatentDistance(UncertainPotential):
         return score
 
 
-def feature_size(potential: Potential, space: Space) -> int:
-    """Number of features of a potential.
-
-    Raises:
-        SimkitError: it has none; the message says which methods apply.
-    """
-    if space not in get_args(Space):
-        raise SimkitError(f"expected the space 'features' or 'last_layer', found {space!r}")
-    features = getattr(probe(potential), space)
-    if features is None:
-        raise SimkitError(
-            f"the latent distance needs a potential that returns {space} (AtomicOutput.{space}); this "
-            f"{potential.kind} potential has none. An ensemble of several potentials and conformal prediction apply to "
-            "any potential"
-        )
-    return features.shape[1]
-
-
 def _itself(output: AtomicOutput) -> Float[Tensor, "1 atoms"]:
     return output.energies[None]
-
-
-def _features_by_element(
-    potential: Potential, dataset: Dataset, space: Space, batch_size: int, progress: Progress
-) -> dict[int, Float[Tensor, "atoms features"]]:
-    """Features of all atoms of the data, in float64."""
-    parts: dict[int, list[Tensor]] = {}
-    for batch in batches(potential, dataset, batch_size, progress, "features of the training data"):
-        with torch.no_grad():
-            found = getattr(potential(make_graph(batch.system, batch.neighbours)), space).double().cpu()
-        numbers = batch.system.numbers.cpu()
-        for number in numbers.unique().tolist():
-            parts.setdefault(number, []).append(found[numbers == number])
-    return {number: torch.cat(parts[number]) for number in sorted(parts)}
-
-
-def _require_atoms(x: Float[Tensor, "atoms features"], number: int, progress: Progress) -> None:
-    """Check that there are enough atoms of an element to say how their features are distributed."""
-    atoms, size = x.shape
-    symbol = chemical_symbols[number]
-    if atoms < 2:
-        raise DataError(f"expected at least two atoms of {symbol} in the data, found {atoms}: add frames with it")
-    if atoms <= size:
-        progress.warn(
-            f"there are {atoms} atoms of {symbol} for {size} features: distances from them are exaggerated. Give more "
-            "frames"
-        )

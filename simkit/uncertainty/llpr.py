@@ -20,15 +20,13 @@ from simkit.progress import Progress
 from simkit.system import System
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.committee import covariance
+from simkit.uncertainty.gaussian_posterior import Float64, cholesky, draw_weights, variances
 from simkit.uncertainty.last_layer import (
-    Float64,
-    cholesky,
     collect_rows,
-    draw_weights,
+    last_layer_rows,
     last_layer_size,
     moved_weights,
     system_features,
-    variances,
 )
 from simkit.uncertainty.prediction import Provenance, Samples, UncertainPrediction
 from simkit.voigt import to_voigt
@@ -125,7 +123,8 @@ class LLPR(UncertainPotential):
             SimkitError: a potential without last-layer features, or an error that is zero in place of a scale.
             DataError: a frame that cannot be used, or no labels.
         """
-        precision, used = collect_rows(potential, dataset, scales, terms, batch_size, progress)
+        size = last_layer_size(potential, "LLPR")
+        precision, used = collect_rows(potential, size, last_layer_rows, dataset, scales, terms, batch_size, progress)
         return cls(potential, precision, draws=draws, exact=exact, jitter=jitter, scales=used, seed=seed)
 
     @property
@@ -198,7 +197,7 @@ class LLPR(UncertainPotential):
             return torch.eye(len(self._factor), dtype=self._factor.dtype, device=self._factor.device)
         return self._draws[:-1]
 
-    def _deviations(self, effects: Float[Tensor, changes * shape]) -> Float[Tensor, draws * shape]:
+    def _deviations(self, effects: Float[Tensor, "changes ..."]) -> Float[Tensor, "draws ..."]:
         """Effects of the draws."""
         if self.exact:
             return torch.tensordot(self._draws.to(effects.dtype), effects, 1)
@@ -250,5 +249,5 @@ class LLPR(UncertainPotential):
         return self.posterior.get_buffer("draws")
 
 
-def _stacked(parts: Sequence[Prediction], name: str) -> Float[Tensor, changes * shape]:
+def _stacked(parts: Sequence[Prediction], name: str) -> Float[Tensor, "changes ..."]:
     return torch.stack([getattr(part, name) for part in parts])

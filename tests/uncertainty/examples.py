@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+
+from simkit.datasets.base import Frame, Labels
+from simkit.datasets.combine import MemoryDataset
+from simkit.evaluation import evaluate
 from simkit.potentials.mace import MACE
 from simkit.potentials.painn import PaiNN
+from tests.conformance import systems
 
 
 def mace(heads: int = 1, **changes) -> MACE:
@@ -41,3 +47,14 @@ def painn(heads: int = 1, **changes) -> PaiNN:
         "shift": [0.1, -0.2][:heads],
     }
     return PaiNN(**{**arguments, **changes})
+
+
+def labelled_water(count: int = 6) -> MemoryDataset:
+    """Molecules of H and O with the labels of another network."""
+    torch.manual_seed(5)
+    truth, made = mace(), []
+    for index in range(count):
+        system = systems.crystal((1, 8), 1.6, seed=30 + index)
+        found = evaluate(truth, system, outputs=("energy", "forces"))
+        made.append(Frame(system, Labels(found.energy, found.forces), name=f"water:{index}"))
+    return MemoryDataset(made)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from simkit.datasets.base import Frame, Labels
+from simkit.datasets.base import Dataset, Frame, Labels
 from simkit.datasets.combine import MemoryDataset
 from simkit.evaluation import evaluate
-from simkit.graph import Graph
+from simkit.graph import Graph, make_graph
+from simkit.neighbours import build_neighbours
 from simkit.potential import AtomicOutput, Capabilities, Potential
 from simkit.potentials.cutoffs import polynomial_envelope
 from simkit.potentials.lennard_jones import LennardJones
@@ -19,6 +21,7 @@ from simkit.system import System
 from tests.conformance import systems
 
 CUTOFF = 5.0
+SCALES = {"energy": 0.02, "forces": 0.1, "stress": 0.01}
 
 
 class Linear(Potential):
@@ -65,3 +68,38 @@ def frames(count: int = 6, stress: bool = True, first: int = 0) -> MemoryDataset
 def query() -> System:
     """A crystal that is not among the frames."""
     return systems.crystal((18,), 2.9, seed=99)
+
+
+def design(data: Dataset) -> Tensor:
+    """Rows of the regression, divided by the noise and times the root of the weights, by differentiation anew."""
+    potential, rows = Linear(), []
+    for frame in data:
+        system, labels = frame.system, frame.labels
+        neighbours = build_neighbours(system, potential.cutoff)
+
+        def features(positions: Tensor, strain: Tensor, system: System = system, n=neighbours) -> Tensor:
+            grown = torch.eye(3) + 0.5 * (strain + strain.T)
+            moved = replace(system, positions=positions @ grown, cell=system.cell @ grown)
+            return potential(make_graph(moved, n)).last_layer.sum(0)
+
+        none = torch.zeros(3, 3)
+        root = frame.weight**0.5
+        rows.append(root * features(system.positions, none)[None] / system.n_atoms / SCALES["energy"])
+        if labels.forces is not None:
+            by_positions = torch.func.jacrev(features)(system.positions, none)
+            rows.append(root * by_positions.flatten(1).T / SCALES["forces"])
+        if labels.stress is not None:
+            by_strain = torch.func.jacrev(features, argnums=1)(system.positions, none)
+            rows.append(root * by_strain.flatten(1).T / system.volume() / SCALES["stress"])
+    return torch.cat(rows).detach()
+
+
+def response(system: System) -> tuple[Tensor, Tensor]:
+    """Features of the system, and their derivatives by positions."""
+    potential = Linear()
+    neighbours = build_neighbours(system, potential.cutoff)
+
+    def features(positions: Tensor) -> Tensor:
+        return potential(make_graph(replace(system, positions=positions), neighbours)).last_layer.sum(0)
+
+    return features(system.positions).detach(), torch.func.jacrev(features)(system.positions).detach()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simkit.datasets.base import Dataset, Frame, Labels
+from simkit.datasets.base import Dataset
 from simkit.datasets.combine import MemoryDataset
 from simkit.errors import DataError, SimkitError
 from simkit.evaluation import evaluate
@@ -19,31 +19,20 @@ from simkit.potential import Potential
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.model_file import load_model, save_model
 from simkit.system import System, concatenate
-from simkit.uncertainty.last_layer import cholesky, collect_rows, variances
+from simkit.uncertainty.gaussian_posterior import cholesky, variances
+from simkit.uncertainty.last_layer import collect_rows, last_layer_rows
 from simkit.uncertainty.llpr import LLPR
 from tests.conformance import systems
 from tests.conformance.battery import Battery
-from tests.uncertainty.examples import mace
-from tests.uncertainty.linear_potential import Linear, frames, query
+from tests.uncertainty.examples import labelled_water, mace
+from tests.uncertainty.linear_potential import SCALES, Linear, design, frames, query, response
 
-SCALES = {"energy": 0.02, "forces": 0.1, "stress": 0.01}
 OUTPUTS = ("energy", "energies", "forces", "stress")
 
 
 def fitted(potential: Potential | None = None, data: Dataset | None = None, **options) -> LLPR:
     options = {"scales": SCALES, **options}
     return LLPR.fit(potential or Linear(), data or frames(), **options)
-
-
-def labelled_water(count: int = 6) -> MemoryDataset:
-    """Molecules of H and O with the labels of another network."""
-    torch.manual_seed(5)
-    truth, made = mace(), []
-    for index in range(count):
-        system = systems.crystal((1, 8), 1.6, seed=30 + index)
-        found = evaluate(truth, system, outputs=("energy", "forces"))
-        made.append(Frame(system, Labels(found.energy, found.forces), name=f"water:{index}"))
-    return MemoryDataset(made)
 
 
 @pytest.fixture(scope="module")
@@ -60,41 +49,6 @@ class TestBattery(Battery):
 
     def potential(self) -> Potential:
         return LLPR(mace(), torch.eye(9))
-
-
-def design(data: Dataset) -> Tensor:
-    """Rows of the regression, divided by the noise and times the root of the weights, by differentiation anew."""
-    potential, rows = Linear(), []
-    for frame in data:
-        system, labels = frame.system, frame.labels
-        neighbours = build_neighbours(system, potential.cutoff)
-
-        def features(positions: Tensor, strain: Tensor, system: System = system, n=neighbours) -> Tensor:
-            grown = torch.eye(3) + 0.5 * (strain + strain.T)
-            moved = replace(system, positions=positions @ grown, cell=system.cell @ grown)
-            return potential(make_graph(moved, n)).last_layer.sum(0)
-
-        none = torch.zeros(3, 3)
-        root = frame.weight**0.5
-        rows.append(root * features(system.positions, none)[None] / system.n_atoms / SCALES["energy"])
-        if labels.forces is not None:
-            by_positions = torch.func.jacrev(features)(system.positions, none)
-            rows.append(root * by_positions.flatten(1).T / SCALES["forces"])
-        if labels.stress is not None:
-            by_strain = torch.func.jacrev(features, argnums=1)(system.positions, none)
-            rows.append(root * by_strain.flatten(1).T / system.volume() / SCALES["stress"])
-    return torch.cat(rows).detach()
-
-
-def response(system: System) -> tuple[Tensor, Tensor]:
-    """Features of the system, and their derivatives by positions."""
-    potential = Linear()
-    neighbours = build_neighbours(system, potential.cutoff)
-
-    def features(positions: Tensor) -> Tensor:
-        return potential(make_graph(replace(system, positions=positions), neighbours)).last_layer.sum(0)
-
-    return features(system.positions).detach(), torch.func.jacrev(features)(system.positions).detach()
 
 
 def test_is_the_posterior_of_a_linear_model() -> None:
@@ -116,11 +70,11 @@ def test_is_the_posterior_of_a_linear_model() -> None:
 def test_terms_and_default_scales() -> None:
     """Rows of energies alone differ from those with forces; the default scales are the errors of the potential."""
     data = frames()
-    energies, used = collect_rows(Linear(), data, None, ("energy",), 3, None)
+    energies, used = collect_rows(Linear(), 5, last_layer_rows, data, None, ("energy",), 3, None)
     predicted = [evaluate(Linear(), frame.system, outputs=("energy",)).energy for frame in data]
     errors = [(e - frame.labels.energy) / frame.system.n_atoms for e, frame in zip(predicted, data, strict=True)]
     assert used == {"energy": pytest.approx(float(torch.cat(errors).square().mean().sqrt().detach()), rel=1e-10)}
-    joint, used = collect_rows(Linear(), data, None, ("energy", "forces"), 3, None)
+    joint, used = collect_rows(Linear(), 5, last_layer_rows, data, None, ("energy", "forces"), 3, None)
     assert set(used) == {"energy", "forces"}
     assert float(torch.linalg.eigvalsh(joint - energies).min()) > -1e-9
     assert float((joint - energies).diagonal().min()) > 1
