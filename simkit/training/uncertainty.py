@@ -111,14 +111,14 @@ class ShallowEnsembleTraining(ScoreTraining):
 class MeanVarianceTraining(ScoreTraining):
     """A head that predicts the variance of errors, by their likelihood.
 
-    ``beta-nll`` trains the mean also where the variance is large; ``detached`` trains the mean by the usual loss and
-    only the variance by the likelihood.
+    ``beta-nll`` trains the mean also where the variance is large; with ``detached`` the usual loss trains the potential
+    as if it had no head, and the likelihood the head alone.
     """
 
     kind: Literal["mean-variance"] = "mean-variance"
     hidden: PositiveInt = Field(default=32, description="hidden units of the head")
     score: Literal["beta-nll", "nll", "crps"] = "beta-nll"
-    detached: bool = Field(default=False, description="the likelihood trains the variance alone")
+    detached: bool = Field(default=False, description="the likelihood trains the head alone")
     energy: NonNegativeFloat = Field(default=1.0, description="weight of the score of the energy per atom")
     forces: NonNegativeFloat = Field(default=1.0, description="weight of the score of the forces")
 
@@ -131,7 +131,7 @@ class MeanVarianceTraining(ScoreTraining):
         if isinstance(potential, MeanVariance):
             return potential
         torch.manual_seed(seed)
-        return MeanVariance(potential, self.hidden)
+        return MeanVariance(potential, self.hidden, through_features=not self.detached)
 
     def training(self, training: TrainingSettings) -> TrainingSettings:
         """The settings of the training with its two stages."""

@@ -42,6 +42,7 @@ class MeanVariance(GaussianPotential):
         energy_scale: standard deviation of an atom's energy that v starts with, in eV.
         forces_scale: standard deviation of a component of the forces that u starts with, in eV/Å.
         floor: least variance, as a fraction of the starting ones.
+        through_features: whether training the variances also trains the network that makes the features.
 
     Raises:
         SimkitError: a potential without features, or sizes that are not positive.
@@ -60,6 +61,7 @@ class MeanVariance(GaussianPotential):
         energy_scale: float = 0.01,
         forces_scale: float = 0.1,
         floor: float = 1e-6,
+        through_features: bool = True,
     ) -> None:
         facts = potential.capabilities
         super().__init__(replace(facts, citations=(*facts.citations, *CITATIONS)))
@@ -68,9 +70,10 @@ class MeanVariance(GaussianPotential):
                 "expected positive hidden, energy_scale, forces_scale and floor, found "
                 f"{hidden}, {energy_scale}, {forces_scale} and {floor}"
             )
-        self.options = {
+        self.options: dict[str, float] = {
             "hidden": hidden, "energy_scale": energy_scale, "forces_scale": forces_scale, "floor": floor
         }  # fmt: skip
+        self.through_features = through_features
         self.potential = potential
         last = nn.Linear(hidden, 2)
         nn.init.zeros_(last.weight)
@@ -105,7 +108,8 @@ class MeanVariance(GaussianPotential):
         """The potential's prediction and the variances of its features."""
         mean = evaluate(self.potential, system, neighbours, (*outputs, "features"), create_graph)
         assert mean.features is not None
-        energy, forces = self.variances(mean.features).unbind(1)
+        features = mean.features if self.through_features else mean.features.detach()
+        energy, forces = self.variances(features).unbind(1)
         return Gaussians(
             mean,
             self._of_systems(energy, system),
@@ -148,7 +152,8 @@ class MeanVariance(GaussianPotential):
 
     def config(self) -> dict[str, Any]:
         """Specification of the potential, and the options of the head."""
-        return {"potential": self.potential.specification(), **self.options}
+        options = {**self.options, "through_features": self.through_features}
+        return {"potential": self.potential.specification(), **options}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], build: Callable[[dict[str, Any]], Potential]) -> MeanVariance:
