@@ -13,7 +13,9 @@ Kinds = Mapping[str, str]
 KINDS: Kinds = {
     "label": "simkit.workflow.steps.label:Label",
     "train": "simkit.workflow.steps.train:Train",
+    "ensemble": "simkit.workflow.steps.ensemble:TrainEnsemble",
     "calibrate": "simkit.workflow.steps.calibrate:Calibrate",
+    "active_learning": "simkit.workflow.steps.active_learning:ActiveLearning",
     "evaluate": "simkit.workflow.steps.evaluate:Evaluate",
     "predict": "simkit.workflow.steps.predict:Predict",
     "relax": "simkit.workflow.steps.relax:Relax",
