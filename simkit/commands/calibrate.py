@@ -90,6 +90,9 @@ def print_judgement(summary: dict[str, Any]) -> None:
         print_table("", headings, rows, numbers=[heading for _, heading, _ in SHOWN])
     for domain, value in summary.get("told_from_first_domain_auroc", {}).items():
         print(f"frames of {domain} told from those of {next(iter(summary['frames']))} with an AUROC of {value:.2f}")
+    if summary.get("thresholds"):
+        low, high = (summary["thresholds"][f"{name}_above_ev_per_ang"] for name in ("collect", "stop"))
+        print(f"for dynamics: --collect {low:.3g},{high:.3g} (eV/Å), --stop-above {high:.3g}")
     for domain, found in summary.get("conformal", {}).get("domains", {}).items():
         for name, one in found.items():
             low, high = summary["conformal"]["scores"][name]["band"]

@@ -51,6 +51,15 @@ def uncertainty_section(result: Result, method: str) -> str:
         )
         for name, value in summary.get("told_from_first_domain_auroc", {}).items()
     ]
+    found = summary.get("thresholds")
+    if found:
+        low, high = (page.digits(found[f"{name}_above_ev_per_ang"]) for name in ("collect", "stop"))
+        parts.append(
+            page.paragraph(
+                f"Frames where the deviation of the force on an atom is above {low} eV/Å are worth labelling (the 95 % "
+                f"quantile of the calibration frames); dynamics should stop above {high} eV/Å (five times that)."
+            )
+        )
     return page.section(f"Uncertainty: {result.name}", *parts, _conformal(summary))
 
 

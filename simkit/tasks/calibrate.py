@@ -15,7 +15,7 @@ from simkit.potential import Potential
 from simkit.potentials.file_format import Format, detect_format
 from simkit.potentials.model_file import read_header, save_model
 from simkit.progress import Progress, Silent
-from simkit.tasks.calibration import conformal_summary, fitted_map, judged, told_apart, with_intervals
+from simkit.tasks.calibration import conformal_summary, fitted_map, judged, thresholds_of, told_apart, with_intervals
 from simkit.tasks.calibration_checks import (
     calibration_that_does_not_hold,
     frames_in_several_parts,
@@ -198,6 +198,7 @@ def _calibrated(
         "cost": provenance.cost,
         "assessments": [line.as_json() for line in lines],
         "told_from_first_domain_auroc": told_apart(domains),
+        "thresholds": thresholds_of(before, found),
         "units": dict(TARGET_UNITS),
     }
     if conformal is None:

@@ -26,7 +26,10 @@ from simkit.uncertainty.conformal_potential import Conformal
 from simkit.uncertainty.conformal_scores import frame_scores
 from simkit.uncertainty.metrics import auroc
 from simkit.uncertainty.settings import CalibrationSettings, ConformalSettings
+from simkit.uncertainty.stop_rule import thresholds
 
+ENOUGH_FRAMES = 20
+"""For a quantile of 95 %."""
 LEVEL = 0.9
 """Of the conformal intervals whose coverage is told."""
 
@@ -69,6 +72,16 @@ def judged(
     return assess_domains(
         comparisons, TARGETS, calibration=calibration.comparison(), rule=rule, repeats=repeats, seed=seed
     )
+
+
+def thresholds_of(raw: Parity, calibration: CalibrationMap) -> dict[str, float]:
+    """Thresholds of the largest calibrated deviation of a frame's atoms, if there are frames enough to tell."""
+    sigma = raw.score if raw.force_sigma is None else raw.force_sigma
+    if sigma is None or len(raw.counts) < ENOUGH_FRAMES:
+        return {}
+    starts = np.cumsum([0, *raw.counts[:-1]])
+    found = thresholds(np.maximum.reduceat(calibration(sigma), starts))
+    return {"collect_above_ev_per_ang": float(found.low), "stop_above_ev_per_ang": float(found.high)}
 
 
 def told_apart(domains: Mapping[str, Parity]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from simkit.uncertainty.abnn import AbnnSettings, adapt
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.chains import ChainSettings
 from simkit.uncertainty.ensemble import Ensemble
+from simkit.uncertainty.laplace import Laplace
 from simkit.uncertainty.latent_distance import LatentDistance
 from simkit.uncertainty.llpr import LLPR
 from simkit.uncertainty.posterior import PosteriorSettings
@@ -24,14 +25,17 @@ from simkit.uncertainty.sequential import SequentialSettings, sample_readout
 from simkit.uncertainty.settings import (
     AbnnMethod,
     EnsembleMethod,
+    LaplaceMethod,
     LatentDistanceMethod,
     LLPRMethod,
     MethodSettings,
     PosteriorOptions,
     SequentialMethod,
     SgMcmcMethod,
+    SparseMethod,
     SwagMethod,
 )
+from simkit.uncertainty.sparse_variational import SparseSettings, sparse_ensemble
 from simkit.uncertainty.swag import SwagSettings, swag
 
 
@@ -71,11 +75,16 @@ def fit_method(
     potential = _one(models, settings.kind)
     if isinstance(settings, LLPRMethod):
         options = settings.model_dump(include={"terms", "draws", "exact", "jitter"})
-        return LLPR.fit(potential, frames, scales=_scales(settings), **options, **common)
+        return LLPR.fit(potential, frames, scales=settings.scales, **options, **common)
+    if isinstance(settings, LaplaceMethod):
+        options = settings.model_dump(include={"terms", "draws", "prior", "parameters"})
+        return Laplace.fit(_trainable(potential), frames, scales=settings.scales, **options, **common)
     if isinstance(settings, LatentDistanceMethod):
         return LatentDistance.fit(potential, frames, **settings.model_dump(exclude={"kind"}), **common)
     if isinstance(settings, AbnnMethod):
         return adapt(_trainable(potential), frames, abnn_settings(settings), **common)
+    if isinstance(settings, SparseMethod):
+        return sparse_ensemble(_trainable(potential), frames, sparse_settings(settings), **common)
     ensemble, _ = sample_readout(_trainable(potential), frames, sequential_settings(settings), **common)
     return ensemble
 
@@ -107,7 +116,12 @@ def sequential_settings(settings: SequentialMethod) -> SequentialSettings:
     return SequentialSettings(posterior=_posterior(settings.posterior), **_own(settings))
 
 
-def _own(settings: SwagMethod | AbnnMethod | SequentialMethod) -> dict[str, Any]:
+def sparse_settings(settings: SparseMethod) -> SparseSettings:
+    """The same, as the method takes them."""
+    return SparseSettings(posterior=_posterior(settings.posterior), **_own(settings))
+
+
+def _own(settings: SwagMethod | AbnnMethod | SequentialMethod | SparseMethod) -> dict[str, Any]:
     return settings.model_dump(exclude={"kind", "posterior"})
 
 
@@ -133,9 +147,3 @@ def _frames(dataset: Dataset | None, kind: str) -> Dataset:
             "file, --train on the command line)"
         )
     return dataset
-
-
-def _scales(settings: LLPRMethod) -> dict[str, float] | None:
-    given = {name: getattr(settings, f"{name}_scale") for name in ("energy", "forces", "stress")}
-    known = {name: value for name, value in given.items() if value is not None}
-    return known or None

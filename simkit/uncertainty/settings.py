@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -18,8 +18,8 @@ class EnsembleMethod(Settings):
     kind: Literal["ensemble"] = "ensemble"
 
 
-class LastLayer(Settings):
-    """What methods share that need the features in which the energy is linear, and one pass over the training data."""
+class GaussianPosterior(Settings):
+    """What methods share that make a Gaussian posterior of weights in one pass over the training data."""
 
     terms: Labels = Field(default=("energy", "forces", "stress"), description="labels used, of those that there are")
     energy_scale: PositiveFloat | None = Field(
@@ -27,17 +27,33 @@ class LastLayer(Settings):
     )
     forces_scale: PositiveFloat | None = Field(default=None, description="noise of the forces in eV/Å, likewise")
     stress_scale: PositiveFloat | None = Field(default=None, description="noise of the stress in eV/Å³, likewise")
+    draws: PositiveInt = Field(default=8, ge=2, description="sets of weights that are drawn once, for all predictions")
+
+    @property
+    def scales(self) -> dict[str, float] | None:
+        """Those that are given, by label."""
+        given = {name: getattr(self, f"{name}_scale") for name in get_args(Label)}
+        return {name: value for name, value in given.items() if value is not None} or None
 
 
-class LLPRMethod(LastLayer):
+class LLPRMethod(GaussianPosterior):
     """Last-layer prediction rigidity: a Gaussian posterior of the last layer, around the model as it is."""
 
     kind: Literal["llpr"] = "llpr"
-    draws: PositiveInt = Field(default=8, ge=2, description="sets of weights that give the covariance of forces")
     exact: bool = Field(default=False, description="covariance of forces without draws: slower by the weights' number")
     jitter: NonNegativeFloat | None = Field(
         default=None, description="added to the precision; by default as little as it needs"
     )
+
+
+class LaplaceMethod(GaussianPosterior):
+    """A Gaussian posterior of all weights, or of some, of small models: at most 5000 weights, and slow."""
+
+    kind: Literal["laplace"] = "laplace"
+    prior: PositiveFloat | None = Field(
+        default=None, description="precision of the weights before the data; of largest marginal likelihood by default"
+    )
+    parameters: tuple[str, ...] = Field(default=("*",), description="patterns of names of uncertain parameters")
 
 
 class LatentDistanceMethod(Settings):
@@ -125,8 +141,33 @@ class SequentialMethod(Settings):
     posterior: PosteriorOptions = PosteriorOptions(scales="fixed")
 
 
+class SparseMethod(Settings):
+    """Independent normal weights of which many are zero, by variational inference."""
+
+    kind: Literal["sparse-variational"] = "sparse-variational"
+    density: float = Field(default=0.5, gt=0, le=1, description="fraction of the weights that are active")
+    steps: PositiveInt = 2000
+    every: PositiveInt = Field(default=100, description="steps between two changes of the active weights")
+    exchanged: float = Field(default=0.3, ge=0, lt=1, description="first fraction that is exchanged; it falls to zero")
+    fixed_after: float = Field(default=0.75, gt=0, le=1, description="part of the steps after which nothing changes")
+    criterion: Literal["signal-to-noise", "size"] = "signal-to-noise"
+    learning_rate: PositiveFloat = 1e-3
+    start_std: PositiveFloat = 6e-4
+    temperature: PositiveFloat = 1.0
+    draws: PositiveInt = Field(default=16, description="members of the ensemble")
+    posterior: PosteriorOptions = PosteriorOptions(scales="fixed", batch_size=5)
+
+
 MethodSettings = Annotated[
-    EnsembleMethod | LLPRMethod | LatentDistanceMethod | SgMcmcMethod | SwagMethod | AbnnMethod | SequentialMethod,
+    EnsembleMethod
+    | LLPRMethod
+    | LaplaceMethod
+    | LatentDistanceMethod
+    | SgMcmcMethod
+    | SwagMethod
+    | AbnnMethod
+    | SequentialMethod
+    | SparseMethod,
     Field(discriminator="kind"),
 ]
 """One of the methods, told apart by ``kind``."""

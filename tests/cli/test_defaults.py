@@ -15,20 +15,30 @@ from simkit.commands.predict import predict
 from simkit.commands.train import train
 from simkit.settings import Settings
 from simkit.tasks.assess import assess_file
+from simkit.tasks.calibrate import calibrate_files
 from simkit.tasks.label import label, split_labelled
 from simkit.tasks.predict import predict_file
 from simkit.tasks.settings import Counts, Sampling
 from simkit.tasks.train import train_files
+from simkit.tasks.train_ensemble import train_ensemble
 from simkit.training.sources import ReadingSettings, ReplaySettings
 from simkit.workflow.machine import BaseProfile
 from simkit.workflow.schema import Outline
 from simkit.workflow.step import Step
+from simkit.workflow.steps.calibrate import Calibrate
+from simkit.workflow.steps.ensemble import TrainEnsemble
 from simkit.workflow.steps.evaluate import Evaluate
 from simkit.workflow.steps.label import Label
 from simkit.workflow.steps.predict import Predict
 from simkit.workflow.steps.train import ReplayInput, Train
 
-TASKS = {Train: train_files, Evaluate: assess_file, Predict: predict_file}
+TASKS = {
+    Train: train_files,
+    TrainEnsemble: train_ensemble,
+    Calibrate: calibrate_files,
+    Evaluate: assess_file,
+    Predict: predict_file,
+}
 COMMANDS = {Train: train, Evaluate: evaluate, Predict: predict}
 NOT_OF_THE_STEP = {"folder", "target", "seed", "device", "progress", "source"}
 """What a step gets from its context, or calls by another name."""

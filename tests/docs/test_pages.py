@@ -16,7 +16,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from typer.testing import CliRunner
 
+from simkit.calculator import Calculator
 from simkit.cli import app
+from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import read_header, save_model
 from simkit.potentials.stillinger_weber import StillingerWeber
@@ -180,3 +182,28 @@ def test_dynamics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last = ase.io.read(plan.steps["dynamics"].folder / "final.xyz")
     np.testing.assert_allclose(last.positions, script, atol=1e-7)
     assert names["series"].finished  # type: ignore[attr-defined]
+
+
+def test_uncertainty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    members = {"one": 0.0100, "two": 0.0104, "three": 0.0110}
+    for name, epsilon in members.items():
+        save_model(f"{name}.simkit", LennardJones(epsilon, 3.4, 6.0))
+    for seed, name in enumerate(("calibration", "test")):
+        frames = []
+        for index in range(6):
+            atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
+            atoms.rattle(0.1, rng=np.random.default_rng([seed, index]))
+            atoms.info["group"] = f"{name} {index}"
+            calculator = Calculator(LennardJones(0.0105 + 0.0005 * (-1) ** index, 3.4, 6.0))
+            labels = {"energy": calculator.get_potential_energy(atoms), "forces": calculator.get_forces(atoms)}
+            atoms.calc = SinglePointCalculator(atoms, **labels)
+            frames.append(atoms)
+        ase.io.write(f"{name}.xyz", frames)
+    names = run_page("docs/uncertainty.md", 2, {"ConformalSettings(),": "ConformalSettings(), repeats=2,"})
+    prediction, summary = names["prediction"], names["summary"]
+    assert prediction.samples.energy.shape == (3, 1)  # type: ignore[attr-defined]
+    assert float(prediction.force_sigma.min()) > 0  # type: ignore[attr-defined]
+    assert summary["calibration_groups"] == 6  # type: ignore[index]
+    header = read_header("calibrated/model.simkit")
+    assert header["potential"]["kind"] == "conformal"

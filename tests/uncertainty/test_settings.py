@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+import simkit.uncertainty
 from simkit.uncertainty import fit
 from simkit.uncertainty.abnn import AbnnSettings
 from simkit.uncertainty.calibration_maps import MapKind
@@ -23,8 +24,10 @@ from simkit.uncertainty.settings import (
     PosteriorOptions,
     SequentialMethod,
     SgMcmcMethod,
+    SparseMethod,
     SwagMethod,
 )
+from simkit.uncertainty.sparse_variational import SparseSettings
 from simkit.uncertainty.swag import SwagSettings
 
 
@@ -33,6 +36,7 @@ def test_defaults_are_those_of_the_methods():
     assert fit.abnn_settings(AbnnMethod()) == AbnnSettings()
     assert fit.sequential_settings(SequentialMethod()) == SequentialSettings()
     assert fit.sampling_settings(SgMcmcMethod()) == SamplingSettings()
+    assert fit.sparse_settings(SparseMethod()) == SparseSettings()
 
 
 def test_everything_that_is_set_reaches_the_method():
@@ -56,5 +60,12 @@ def test_names_are_those_of_the_methods():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ValidationError, match="'ensemble', 'llpr', 'latent-distance'"):
+    with pytest.raises(ValidationError, match="'ensemble', 'llpr', 'laplace', 'latent-distance'"):
         TypeAdapter(MethodSettings).validate_python({"kind": "dropout"})
+
+
+def test_public_names_are_there():
+    found = {name: getattr(simkit.uncertainty, name) for name in simkit.uncertainty.__all__}
+    assert all(one.__module__ == simkit.uncertainty._HOMES[name] for name, one in found.items())
+    with pytest.raises(AttributeError, match="no attribute 'Dropout'"):
+        _ = simkit.uncertainty.Dropout
