@@ -37,7 +37,7 @@ class Conformal(UncertainPotential):
     """Any potential with intervals that hold a promised share of new frames, whatever its errors look like.
 
     With the quantile q of the scores of n calibration frames, ``|ΔE| ≤ q σ_E``, ``‖ΔF_i‖ ≤ q σ_i`` for all atoms of a
-    frame (or some, see :class:`~simkit.uncertainty.conformal.Reduction`) and ``‖ΔS‖ ≤ q ‖σ_S‖``, or, if not
+    frame (or some, see :data:`~simkit.uncertainty.conformal.Reduction`) and ``‖ΔS‖ ≤ q ‖σ_S‖``, or, if not
     ``relative``, ``|ΔE| ≤ q N``, ``‖ΔF_i‖ ≤ q`` and ``‖ΔS‖ ≤ q``. The promise is for frames that are exchangeable with
     those of the calibration: it does not hold at a temperature or composition that was not among them.
 

@@ -199,7 +199,9 @@ def test_plain_potentials_have_intervals_alone() -> None:
         conformal.energy_variance(make_graph(system, build_neighbours(system, 5.0)))
 
 
-@pytest.mark.parametrize("potential", [ensemble(), argon(1)], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "potential", [ensemble(), argon(1), Calibrated(ensemble(), GlobalMap(2.0, "nll"))], ids=lambda one: one.kind
+)
 def test_model_file(potential: Potential, tmp_path: Path) -> None:
     system = crystals(60, 10)
     conformal = Conformal.fit(
