@@ -85,7 +85,7 @@ def test_too_few_steps_to_keep() -> None:
 
 
 def test_chains_on_one_mode_agree_and_on_two_do_not() -> None:
-    settings = ChainSettings(steps=900, kept=300)
+    settings = ChainSettings(steps=480, kept=160)
     unimodal = [Chain(Regression(None), BAOA(step=0.02), torch.zeros(3), settings, seed=s).run() for s in range(4)]
     values = torch.stack([state.samples[:, 0] for state in unimodal])
     assert r_hat(values.numpy()) < 1.1
