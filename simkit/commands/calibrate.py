@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from simkit.commands.failures import require_file
 from simkit.commands.one_step import planned, run_alone
 from simkit.commands.options import Device, Head, OwnDtype, Reading, with_reading
 from simkit.commands.tables import print_table
+from simkit.errors import SimkitError
 
 if TYPE_CHECKING:
     from simkit.workflow.document import Document
@@ -62,16 +64,14 @@ def calibrate(
 
     The folder receives model.simkit, which takes the model's place in every other command.
     """
-    from simkit.workflow.store import read_result
-
     given: dict[str, Any] = {"models": [_path(model, "model") for model in models], "data": _path(data, "data")}
-    given["test"] = dict(_domain(word) for word in test or [])
+    given["test"] = _domains(test or [])
     options = {"train": None if train is None else _path(train, "train"), "dtype": dtype, "head": head}
     given |= {name: value for name, value in options.items() if value is not None}
     given |= ({"method": {"kind": method}} if method else {}) | ({"conformal": {}} if conformal else {})
     step = planned(_document(given, reading, settings or []), "calibrate", seed, output)
     run_alone(step, seed, device, output)
-    print_judgement(read_result(step.folder)["summary"])
+    print_judgement(json.loads((output / "calibration.json").read_text(encoding="utf-8")))
     for name in step.step.produces:
         print(output / name)
 
@@ -122,10 +122,17 @@ def _path(path: Path, what: str) -> str:
     return str(require_file(path, what).absolute())
 
 
-def _domain(word: str) -> tuple[str, str]:
-    name, equals, path = word.partition("=")
-    file = Path(path if equals else word)
-    return (name if equals else file.stem), _path(file, "test")
+def _domains(words: list[str]) -> dict[str, str]:
+    """Files by the names of their domains: those given, or those of the files without suffix."""
+    domains: dict[str, str] = {}
+    for word in words:
+        name, equals, path = word.partition("=")
+        file = Path(path if equals else word)
+        domain = name if equals else file.stem
+        if domain in domains:
+            raise SimkitError(f"two test domains are called {domain}: name them, --test cold={file} --test hot=...")
+        domains[domain] = _path(file, "test")
+    return domains
 
 
 def _document(given: dict[str, Any], reading: list[str] | None, settings: list[str]) -> Document:

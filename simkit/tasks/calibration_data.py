@@ -73,7 +73,7 @@ def write_residuals(path: str | os.PathLike[str], domains: Mapping[str, Comparis
     Arrays are called ``<domain>/<target>/errors``, ``sigmas`` and ``groups``; of forces there is also the size of the
     predicted force, ``<domain>/force-vectors/size``.
     """
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for domain, comparison in domains.items():
         for target in TARGETS:
             if comparison.has(target) and comparison.sigmas(target) is not None:

@@ -82,7 +82,7 @@ class Parity:
         """Write all arrays to an ``.npz`` file, atomically; :func:`read_parity` reads it."""
         known = {name: np.asarray(value) for name, value in vars(self).items() if value is not None}
         with atomic_path(path) as temporary:
-            np.savez_compressed(temporary, **known)
+            np.savez_compressed(temporary, **known)  # type: ignore[arg-type]
 
 
 def read_parity(path: str | os.PathLike[str]) -> Parity:

@@ -167,8 +167,10 @@ def _predicted(
         return uncertain, None
     virials = -uncertain.stress.double() * system.volume().double()[:, None, None]
     if bool(virials.isnan().any()):  # the stress of slabs is not defined, but their virial is
-        virials = evaluate(potential, system, neighbours, ("energy", "virial")).virial
-    return uncertain, None if virials is None else virials.double().cpu().numpy()
+        of_slabs = evaluate(potential, system, neighbours, ("energy", "virial")).virial
+        assert of_slabs is not None
+        virials = of_slabs.double()
+    return uncertain, virials.cpu().numpy()
 
 
 def _check_distances(system: System, neighbours: Neighbours, names: list[str]) -> None:

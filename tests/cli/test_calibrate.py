@@ -73,6 +73,8 @@ def test_what_is_wrong_is_said(simkit, members, frames):
     unknown = simkit("calibrate", members[0], "--data", "calibration.xyz", "--method", "dropout", "-o", "out")
     assert unknown.exit_code == 1
     assert "llpr" in unknown.stderr
+    twice = simkit("calibrate", members[0], "--data", "calibration.xyz", "--test", "test.xyz", "--test", "test.xyz")
+    assert "two test domains are called test" in twice.stderr
     missing = simkit("calibrate", members[0], "--data", "calibratoin.xyz")
     assert missing.exit_code == 1
     assert "did you mean calibration.xyz?" in missing.stderr
