@@ -90,8 +90,9 @@ class _PairEnergy(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.range = inputs[2:]
         ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*inputs[:2], *output[1:])
-        ctx.save_for_forward(*inputs[:2])
+        saved = (*inputs[:2], *output[1:])
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)  # under vmap both must be the same tensors
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -104,7 +105,7 @@ class _PairEnergy(torch.autograd.Function):
     def jvp(
         ctx: Any, vectors_change: Tensor | None, sigma_change: Tensor | None, *others: None
     ) -> tuple[Any, None, None]:
-        vectors, sigma = ctx.saved_tensors
+        vectors, sigma, _, _ = ctx.saved_tensors
         _, slope, by_sigma = _pair_terms(vectors, sigma, *ctx.range)
         change = torch.zeros_like(slope)
         if vectors_change is not None:
