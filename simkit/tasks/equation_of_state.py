@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simkit.analysis.batches import evaluate_many
-from simkit.analysis.equation_of_state import EquationName, fit_equation_of_state, scaled_cells, volumes_of
+from simkit.analysis.equation_of_state import (
+    EquationName,
+    EquationOfState,
+    fit_equation_of_state,
+    scaled_cells,
+    volumes_of,
+)
 from simkit.analysis.minimum import minima
 from simkit.csv_tables import write_table
 from simkit.errors import SimkitError
@@ -66,19 +71,26 @@ def equation_of_state(
         systems = scaled_cells(system, np.linspace(1 - volume_range, 1 + volume_range, points))
         if relax_atoms:
             cell = CellFilter(constant_volume=True) if relax_shape else None
-            systems = partial(minima, fmax=opening.fmax, max_steps=opening.max_steps, cell=cell)(potential, systems)
+            systems = minima(potential, systems, fmax=opening.fmax, max_steps=opening.max_steps, cell=cell)
         predictions = evaluate_many(potential, systems, ("energy",), task=task)
-    count = len(atoms)
-    volumes, energies = volumes_of(systems), np.array([float(one.energy[0]) for one in predictions])
-    found = fit_equation_of_state(volumes / count, energies / count, equation)
+    volumes = volumes_of(systems) / len(atoms)
+    energies = np.array([float(one.energy[0]) for one in predictions]) / len(atoms)
+    found = fit_equation_of_state(volumes, energies, equation)
     columns = {
-        "volume_ang3_per_atom": volumes / count,
-        "energy_ev_per_atom": energies / count,
-        "fit_ev_per_atom": found.energies(volumes / count),
+        "volume_ang3_per_atom": volumes,
+        "energy_ev_per_atom": energies,
+        "fit_ev_per_atom": found.energies(volumes),
     }
     write_table(target / "equation_of_state.csv", columns)
-    summary = facts(atoms, potential, opening) | {
-        "equation": equation,
+    given = atoms.get_volume() / len(atoms)
+    summary = facts(atoms, potential, opening) | {"equation": equation} | _fitted(found, given)
+    write_json(target / "equation_of_state.json", summary)
+    return summary
+
+
+def _fitted(found: EquationOfState, given_volume: float) -> dict[str, float]:
+    """The constants of a fit; ``given_volume`` of the crystal in Å³/atom."""
+    return {
         "v0_ang3_per_atom": found.volume,
         "v0_error_ang3_per_atom": found.volume_error,
         "e0_ev_per_atom": found.energy,
@@ -88,7 +100,5 @@ def equation_of_state(
         "bulk_modulus_derivative": found.derivative,
         "bulk_modulus_derivative_error": found.derivative_error,
         "deviation_mev_per_atom": 1e3 * found.deviation,
-        "v0_over_given_volume": float(found.volume * count / atoms.get_volume()),
+        "v0_over_given_volume": float(found.volume / given_volume),
     }
-    write_json(target / "equation_of_state.json", summary)
-    return summary

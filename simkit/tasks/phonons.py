@@ -84,26 +84,33 @@ def phonons(
     temperatures = np.unique(np.append(np.linspace(0, max_temperature, 101), min(300.0, max_temperature)))
     heat = thermal_properties(phonon, temperatures, mesh_spacing)
     _write_tables(target, path, states, heat)
-    lowest = min(states.lowest, float(path.frequencies.min()))
-    room = int(np.argmin(np.abs(temperatures - 300)))
     summary = facts(atoms, potential, opening) | {
         "primitive_atoms": len(phonon.primitive),
         "supercell": list(repeats),
         "supercell_atoms": len(phonon.supercell),
         "displaced_supercells": len(phonon.supercells_with_displacements or ()),
         "displacement_ang": displacement,
+    }
+    summary |= _vibrations(path, states, heat)
+    write_json(target / "phonons.json", summary)
+    return summary
+
+
+def _vibrations(path: Bands, states: DensityOfStates, heat: ThermalProperties) -> dict[str, Any]:
+    """The extremes of the frequencies, and the thermal properties nearest to 300 K."""
+    lowest = min(states.lowest, float(path.frequencies.min()))
+    room = int(np.argmin(np.abs(heat.temperature - 300)))
+    return {
         "stable": lowest > IMAGINARY,
         "lowest_thz": lowest,
         "highest_thz": float(path.frequencies.max()),
         "highest_per_cm": float(path.frequencies.max()) * PER_CM,
         "path": [[label, tick] for label, tick in zip(path.labels, path.ticks, strict=True)],
         "zero_point_kj_per_mol": heat.zero_point,
-        "temperature_k": float(temperatures[room]),
+        "temperature_k": float(heat.temperature[room]),
         "free_energy_kj_per_mol": float(heat.free_energy[room]),
         "heat_capacity_j_per_k_mol": float(heat.heat_capacity[room]),
     }
-    write_json(target / "phonons.json", summary)
-    return summary
 
 
 def _write_tables(folder: Path, found: Bands, states: DensityOfStates, heat: ThermalProperties) -> None:

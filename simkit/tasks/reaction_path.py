@@ -87,8 +87,7 @@ def neb(
     identity = f"{file_hash(model)} {file_hash(initial)} {file_hash(final)} {images} {interpolation} {relax_ends}"
     band, done = _saved(unfinished, identity)
     if not band:
-        ends = _relaxed(potential, ends, fmax / 5) if relax_ends else ends
-        band = interpolated(ends[0], ends[1], images, interpolation)
+        band = interpolated(*(_relaxed(potential, ends, fmax / 5) if relax_ends else ends), images, interpolation)
     with progress.task("nudged elastic band", max_steps, done) as task:
         last = 0
 
@@ -103,14 +102,18 @@ def neb(
         found = reaction_path(
             potential, band, spring=spring, climb=climb, fmax=fmax, max_steps=max_steps - done, observe=observe
         )
-    with atomic_path(target / "path.xyz") as temporary:
-        write_frames(temporary, found.images)
-    columns = {"distance_ang": found.distance, "energy_ev": found.energy, "slope_ev_per_ang": found.slope}
-    write_table(target / "path.csv", columns)
     summary = _summary(found, potential, done)
-    write_json(target / "neb.json", summary)
+    _write(target, found, summary)
     unfinished.unlink(missing_ok=True)
     return summary
+
+
+def _write(folder: Path, found: ReactionPath, summary: dict[str, Any]) -> None:
+    with atomic_path(folder / "path.xyz") as temporary:
+        write_frames(temporary, found.images)
+    columns = {"distance_ang": found.distance, "energy_ev": found.energy, "slope_ev_per_ang": found.slope}
+    write_table(folder / "path.csv", columns)
+    write_json(folder / "neb.json", summary)
 
 
 def _bare(atoms: Atoms) -> Atoms:

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from simkit.errors import SimkitError
@@ -81,12 +82,7 @@ def relax_file(
         InvalidSystemError: none of the structures can be relaxed.
         SimkitError: settings without sense, or a cell to relax with a model that has no stress.
     """
-    if optimiser not in OPTIMISERS:
-        raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
-    if not math.isfinite(pressure):
-        raise SimkitError(f"expected a finite pressure in GPa, found {pressure}")
-    if pressure and not relax_cell:
-        raise SimkitError(f"a pressure ({pressure:g} GPa) needs a cell that may change: relax it too, with relax_cell")
+    _require_settings(optimiser, pressure, relax_cell)
     out = require_extxyz(target)
     require_other_file(source, out)
     identity = {
@@ -113,16 +109,19 @@ def relax_file(
         )
         with progress.task("relax", len(structures.frames), len(journal.finished())) as task:
             _run(run, structures, journal, task, checkpoint_seconds)
-        finished = journal.finished()
-        if all(facts["status"] == Status.REFUSED.label for facts in finished.values()):
-            journal.discard()
-            raise structures.none_usable(finished)
-        with atomic_path(out) as temporary:
-            write_frames(temporary, (structures.result(index, finished[index]) for index in sorted(finished)))
-        summary = _summary(structures, finished, identity, run.evaluations)
+        summary = _summary(structures, _written(out, structures, journal), identity, run.evaluations)
         write_json(out.with_suffix(".json"), summary)
         journal.remove()
     return summary
+
+
+def _require_settings(optimiser: str, pressure: float, relax_cell: bool) -> None:
+    if optimiser not in OPTIMISERS:
+        raise SimkitError(f"expected an optimiser among {', '.join(OPTIMISERS)}, found {optimiser}")
+    if not math.isfinite(pressure):
+        raise SimkitError(f"expected a finite pressure in GPa, found {pressure}")
+    if pressure and not relax_cell:
+        raise SimkitError(f"a pressure ({pressure:g} GPa) needs a cell that may change: relax it too, with relax_cell")
 
 
 def _run(run: InFlight, structures: Structures, journal: Journal, task: Task, seconds: float) -> None:
@@ -147,6 +146,17 @@ def _run(run: InFlight, structures: Structures, journal: Journal, task: Task, se
         if time.monotonic() - saved >= seconds:
             journal.save(run.tensors(), run.budget)
             saved = time.monotonic()
+
+
+def _written(out: Path, structures: Structures, journal: Journal) -> dict[int, dict[str, Any]]:
+    """Write what the journal holds; the facts of each structure by its place in the file."""
+    finished = journal.finished()
+    if all(facts["status"] == Status.REFUSED.label for facts in finished.values()):
+        journal.discard()
+        raise structures.none_usable(finished)
+    with atomic_path(out) as temporary:
+        write_frames(temporary, (structures.result(index, finished[index]) for index in sorted(finished)))
+    return finished
 
 
 def _summary(
