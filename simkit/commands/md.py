@@ -13,9 +13,6 @@ from simkit.tasks.settings import PRECISION, Collecting, Dynamics, Ensemble, Pre
 
 SEVERAL = "Several systems: numbers with commas."
 
-SHOWN = 20
-"""Systems in the table at the end."""
-
 
 def md(
     model: Model,
@@ -118,7 +115,7 @@ def md(
 
 def _print_systems(systems: list[dict[str, Any]]) -> None:
     """A line for each of several systems."""
-    from simkit.commands.tables import print_table
+    from simkit.commands.tables import SHOWN, print_table
 
     headings = {
         "formula": "formula",

@@ -12,9 +12,6 @@ from simkit.commands.options import Device, Dtype, Head, Model, Output, Structur
 from simkit.errors import SimkitError
 from simkit.tasks.settings import PRECISION, OptimiserName, Relaxation
 
-SHOWN = 20
-"""Structures in the table at the end."""
-
 
 def relax(
     model: Model,
@@ -74,7 +71,7 @@ def relax(
 
 def _print_results(results: list[dict[str, Any]], output: Path) -> None:
     """A line for each structure; of many, for those that did not converge and the first of the others."""
-    from simkit.commands.tables import print_table
+    from simkit.commands.tables import SHOWN, print_table
 
     shown = results
     if len(results) > SHOWN:
@@ -97,6 +94,8 @@ def _print_results(results: list[dict[str, Any]], output: Path) -> None:
 
 def _print_sums(summary: dict[str, Any]) -> None:
     """What has become of many structures, in one line."""
+    from simkit.commands.tables import SHOWN
+
     if summary["frames"] <= SHOWN:
         return
     counts = ", ".join(f"{count} {status}" for status, count in summary["statuses"].items())

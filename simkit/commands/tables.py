@@ -11,6 +11,9 @@ from rich.table import Table
 WIDTH = 200
 """Columns of a stream that is no terminal."""
 
+SHOWN = 20
+"""Systems of many that have a row in the table at the end of a command."""
+
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[str] = ()) -> None:
     """Print a table.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simkit.commands.relax import SHOWN, _print_results, _print_sums
+from simkit.commands.relax import _print_results, _print_sums
+from simkit.commands.tables import SHOWN
 
 
 def result(index, status):
