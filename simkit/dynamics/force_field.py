@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from simkit.dynamics.parts import Parts
 from simkit.dynamics.state import MDState
-from simkit.evaluation import evaluate
 from simkit.neighbours import NeighbourList
 from simkit.potential import Potential
 
@@ -18,7 +18,8 @@ class ForceField:
     """A map ``state -> state`` that fills in energy, forces and, if asked, the virial of the present positions.
 
     States that have them are returned as they are, so flows may ask as often as they like: velocity Verlet costs one
-    evaluation per step. The potential computes in its own floating-point type, the state keeps its own.
+    evaluation per step. The potential computes in its own floating-point type, the state keeps its own. On a CPU, large
+    batches are evaluated in :class:`~simkit.dynamics.parts.Parts`.
 
     Args:
         potential: any potential or wrapper.
@@ -31,6 +32,7 @@ class ForceField:
         self.neighbours = NeighbourList(potential.cutoff, skin)
         self.outputs = ("energy", "forces", "virial") if virial else ("energy", "forces")
         self.evaluations = 0
+        self._parts = Parts()
 
     def __call__(self, state: MDState) -> MDState:
         """The state with what it lacked."""
@@ -38,7 +40,7 @@ class ForceField:
             return state
         dtype = state.system.dtype
         system = state.system if dtype == self.potential.dtype else state.system.to(dtype=self.potential.dtype)
-        prediction = evaluate(self.potential, system, self.neighbours.update(system), self.outputs)
+        prediction = self._parts.evaluate(self.potential, system, self.neighbours.update(system), self.outputs)
         self.evaluations += 1
         assert prediction.forces is not None
         virial = None if prediction.virial is None else prediction.virial.to(dtype)
