@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -110,6 +111,12 @@ def keep_in_atoms(atoms: Atoms, results: Mapping[str, Any], provenance: Provenan
     if "force_sigma" in results:
         atoms.info["force_sigma_max"] = float(np.max(results["force_sigma"]))
     atoms.info["uncertainty"] = in_words(provenance)
+
+
+def full_stress(stress: Any) -> Float[ndarray, "3 3"]:
+    """A stress as a matrix, whether a calculator gives six numbers in Voigt's order or a matrix."""
+    values = np.asarray(stress, float)
+    return values if values.shape == (3, 3) else voigt_6_to_full_3x3_stress(values)
 
 
 def _array(values: Tensor) -> ndarray:

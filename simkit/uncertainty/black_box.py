@@ -13,13 +13,19 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties
-from ase.stress import voigt_6_to_full_3x3_stress
 from numpy import ndarray
 
 from simkit.errors import DataError, SimkitError
 from simkit.files import write_json
 from simkit.system import System
-from simkit.uncertainty.ase_results import NEED_FORCES, NEED_STRESS, UNCERTAINTIES, as_results, keep_in_atoms
+from simkit.uncertainty.ase_results import (
+    NEED_FORCES,
+    NEED_STRESS,
+    UNCERTAINTIES,
+    as_results,
+    full_stress,
+    keep_in_atoms,
+)
 from simkit.uncertainty.calculator_potential import CalculatorPotential, Score
 from simkit.uncertainty.calibrated import Calibrated
 from simkit.uncertainty.calibration_fits import fit_map
@@ -233,8 +239,7 @@ def _stresses(label: Mapping[str, Any], part: Mapping[str, Any]) -> ndarray:
     """NaN where either is missing."""
     if "stress" not in label or "stress" not in part:
         return np.full((3, 3, 2), np.nan)
-    pair = [np.asarray(one["stress"], float) for one in (label, part)]
-    return np.stack([one if one.shape == (3, 3) else voigt_6_to_full_3x3_stress(one) for one in pair], -1)
+    return np.stack([full_stress(one["stress"]) for one in (label, part)], -1)
 
 
 def _lists(scores: Mapping[str, ndarray]) -> dict[str, list[float]]:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError, PropertyNotImplementedError
-from ase.stress import voigt_6_to_full_3x3_stress
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
@@ -21,6 +20,7 @@ from simkit.graph import Graph
 from simkit.neighbours import Neighbours
 from simkit.potential import STANDARD_OUTPUTS, AtomicOutput, Capabilities
 from simkit.system import System
+from simkit.uncertainty.ase_results import full_stress
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.committee_calculator import CommitteeCalculator
 from simkit.uncertainty.prediction import Provenance, UncertainPrediction
@@ -165,7 +165,7 @@ class CalculatorPotential(UncertainPotential):
         except (CalculatorError, PropertyNotImplementedError) as error:
             raise SimkitError(f"{type(self.calculator).__name__} failed: {error}") from error
         if "stress" in found:
-            found["stress"] = voigt_6_to_full_3x3_stress(found["stress"])
+            found["stress"] = full_stress(found["stress"])
         if self.score != "own" and "forces" in found:
             found["score"] = scores(self.score, frame, found["forces"])
         return found

@@ -10,7 +10,6 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.outputs import Properties
-from ase.stress import voigt_6_to_full_3x3_stress
 
 from simkit.errors import SimkitError
 from simkit.evaluation import Prediction
@@ -19,6 +18,7 @@ from simkit.uncertainty.ase_results import (
     NEED_STRESS,
     UNCERTAINTIES,
     as_results,
+    full_stress,
     keep_in_atoms,
 )
 from simkit.uncertainty.committee import committee_prediction
@@ -105,10 +105,9 @@ def _prediction(calculator: Any, atoms: Atoms, wanted: Sequence[str]) -> Predict
     frame = atoms.copy()
     frame.calc = calculator
     values = {name: torch.as_tensor(np.asarray(calculator.get_property(name, frame), float)) for name in wanted}
-    stress = values.get("stress")
     return Prediction(
         energy=values["energy"].reshape(1),
         energies=values.get("energies"),
         forces=values.get("forces"),
-        stress=None if stress is None else torch.as_tensor(voigt_6_to_full_3x3_stress(stress.numpy()))[None],
+        stress=torch.as_tensor(full_stress(values["stress"].numpy()))[None] if "stress" in values else None,
     )

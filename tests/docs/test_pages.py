@@ -147,7 +147,7 @@ def test_ase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tad_dftd3")
     monkeypatch.chdir(tmp_path)
     save_model("model.simkit", StillingerWeber.silicon())
-    names = run_page("docs/ase.md", 7)
+    names = run_page("docs/ase.md", 8)
     assert len(ase.io.read("md.traj", ":")) == 5
     frequencies = names["phonon"].run_qpoints([[0, 0, 0]]).frequencies[0]  # type: ignore[attr-defined]
     assert frequencies[-1] == pytest.approx(17.83, abs=0.01)
