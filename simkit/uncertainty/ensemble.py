@@ -32,8 +32,10 @@ from simkit.uncertainty.side_by_side import (
 CITATION = "B. Lakshminarayanan, A. Pritzel, C. Blundell, Adv. Neural Inf. Process. Syst. 30 (2017), arXiv:1612.01474"
 
 
-FEW_EDGES = 2000
-"""Up to so many edges members of one architecture are evaluated together; beyond, they are as fast one by one."""
+FEW_EDGES = 500
+"""Up to so many edges members of one architecture are evaluated together; larger arrays are faster one by one."""
+FEW_EDGES_OF = {"mace": 10_000}
+"""Other limits, of kinds whose kernels serve all members by one call."""
 
 
 class Ensemble(Committee):
@@ -165,7 +167,8 @@ class Ensemble(Committee):
         return cls(*[load_model(path, dtype=dtype, **options) for path in paths]).eval()
 
     def _goes_together(self, n_edges: int) -> bool:
-        many = self.together is None and n_edges > FEW_EDGES
+        limit = FEW_EDGES_OF.get(self.potentials[0].kind, FEW_EDGES)
+        many = self.together is None and n_edges > limit
         if self.together is False or many or torch.compiler.is_compiling():
             return False
         state = [(id(tensor), tensor._version) for tensor in self.buffers()]
