@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,10 +34,11 @@ def probe_energies(chains: Sequence[Sequence[Potential]], dataset: Dataset) -> F
 
 
 def judge(quantities: Float[ndarray, "quantities chains samples"]) -> dict[str, Any]:
-    """Largest R-hat and smallest effective number of samples; None where chains are too short or do not move."""
+    """Largest R-hat and smallest effective number of samples; None where chains are too short."""
     if quantities.shape[2] < SHORTEST:
         return {"r_hat_max": None, "effective_samples_min": None}
     found = [convergence(one) for one in quantities]
-    r_hat = max(one.r_hat for one in found)
-    fewest = min(one.effective_samples for one in found)
-    return {"r_hat_max": r_hat if math.isfinite(r_hat) else None, "effective_samples_min": fewest}
+    return {
+        "r_hat_max": max(one.r_hat for one in found),
+        "effective_samples_min": min(one.effective_samples for one in found),
+    }

@@ -15,6 +15,9 @@ from torch import Tensor
 from simkit.uncertainty.sampler import Move, Sampler, SamplerState
 from simkit.uncertainty.target import Target
 
+PROBES, DISPLACEMENT = 4, 1e-3
+"""Random directions, and the displacements along them, that tell the size of gradients at equilibrium."""
+
 
 class Underdamped(Sampler, ABC):
     """Dynamics with momenta, for unit masses, and friction."""
@@ -142,9 +145,21 @@ class PSGLD(Sampler):
     freeze: bool = Field(default=True, description="whether v stays as it is after the burn-in")
 
     def start(self, position: Float[Tensor, " parameters"], target: Target, move: Move) -> SamplerState:
-        """V is the square of the first gradient."""
+        """Begin with ``v = ⟨ĝ²⟩ + T h/N²``, as at equilibrium; at a maximum of the posterior the gradient vanishes.
+
+        ``h² = ⟨(Hz)²⟩`` over random signs z is at least the squared diagonal of the Hessian H.
+        """
         energy, gradient = target.evaluate(position, move.index)
-        return SamplerState(position, energy, second_moment=(gradient / target.size).square())
+        others = [] if target.exact else [target.evaluate(position, move.index + k)[1] for k in range(1, PROBES)]
+        v = (torch.stack([gradient, *others]) / target.size).square().mean(0)
+        if move.temperature > 0:
+            changes = []
+            for _ in range(PROBES):
+                displaced = position + DISPLACEMENT * move.noise(position).sign()
+                changes.append(target.evaluate(displaced, move.index)[1] - gradient)
+            curvature = torch.stack(changes).square().mean(0).sqrt() / DISPLACEMENT
+            v = v + move.temperature * curvature / target.size**2
+        return SamplerState(position, energy, second_moment=v)
 
     def advance(self, state: SamplerState, target: Target, move: Move) -> SamplerState:
         """One preconditioned step."""

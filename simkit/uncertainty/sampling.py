@@ -46,8 +46,9 @@ def sample_posterior(
     """Sample the posterior of a potential's parameters by one chain for each trained potential.
 
     The folder receives a checkpoint for each chain, the ensemble of all kept samples and ``diagnostics.json``: R-hat
-    and effective samples of the energies of training frames, temperatures, error scales. A call with the same arguments
-    continues what was interrupted, to the last bit.
+    and effective samples of the energies of training frames, temperatures, error scales, and whether all this allows
+    to call the samples those of the posterior. A call with the same arguments continues what was interrupted, to the
+    last bit.
 
     Args:
         potentials: trained apart on the dataset, or their model files; four at least are advisable, because one chain
@@ -87,8 +88,10 @@ def sample_posterior(
             "not call these samples the posterior. Use larger minibatches or all frames, control_variates, or a "
             "smaller step"
         )
-    facts = {"settings": settings.model_dump(mode="json"), "is_posterior": heated <= HOTTEST, "chains": reports}
-    facts |= _judged(chains, dataset, states, progress)
+    verdict = _judged(chains, dataset, states, progress)
+    agreed = verdict["predicted_energies"]["r_hat_max"]
+    converged = heated <= HOTTEST and agreed is not None and agreed <= DISAGREEING
+    facts = {"settings": settings.model_dump(mode="json"), "is_posterior": converged, "chains": reports, **verdict}
     members = [member for chain in chains for member in chain]
     citations = (CITATION, STRUCTURED) if settings.groups else (CITATION,)
     ensemble = Ensemble(*members, method=_method(settings, len(starts), heated), citations=citations)

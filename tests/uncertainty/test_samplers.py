@@ -133,9 +133,19 @@ def test_psgld_with_a_frozen_preconditioner_is_sgld_in_rescaled_coordinates() ->
     def rescaled(u: Tensor) -> Tensor:
         return target.evaluate(units * u, 0)[0]
 
-    preconditioned = run(sampler, target, theta, 50, 0)
     plain = run(SGLD(step=0.01), Density(rescaled), theta / units, 50, 0)
-    assert torch.allclose(preconditioned, units * plain, rtol=1e-10, atol=1e-12)
+    generator = torch.Generator().manual_seed(0)
+    for index, expected in enumerate(plain):
+        state = sampler.advance(state, target, Move(index, 1.0, generator))
+        assert torch.allclose(state.position, units * expected, rtol=1e-10, atol=1e-12)
+
+
+def test_psgld_starts_with_the_gradients_of_equilibrium() -> None:
+    """At the optimum, where the gradient vanishes, ``N² v`` is the diagonal of the Hessian."""
+    target = Gaussian(torch.diag(torch.tensor([1.0, 30.0, 1000.0])), 1)
+    state = PSGLD(step=0.01).start(torch.zeros(3), target, Move(0, 0.5, torch.Generator().manual_seed(0)))
+    assert state.second_moment is not None
+    assert torch.allclose(state.second_moment, torch.tensor([0.5, 15.0, 500.0]))
 
 
 def test_the_correction_of_psgld_reduces_its_bias() -> None:
