@@ -66,39 +66,49 @@ def convolve(features, hidden, matrix, couplings, pointers, neighbour, layout, r
 def convolve_backward(
     gradient, features, hidden, matrix, couplings, pointers, neighbour, layout, for_features, for_matrix
 ):
-    """Derivatives of gradient · out by features, hidden, matrix and couplings."""
+    """Derivatives of gradient · out by features, hidden, matrix and couplings; members may share their weights."""
     graph = [array(tensor) for tensor in (pointers, neighbour, layout)]
-    found = [value.new_empty(value.shape) for value in (features, hidden, matrix, couplings)]
-    wanted = for_features, for_matrix
+    d_features, d_hidden, d_matrix, d_couplings = [
+        value.new_empty(value.shape) for value in (features, hidden, matrix, couplings)
+    ]
+    members, wanted = features.shape[0], (for_features, for_matrix)
+    shared = hidden.stride(0) == matrix.stride(0) == 0
     with _workers(features, graph[0], layout) as workers:
-        for member in range(features.shape[0]):
-            given = [value[member] for value in (gradient, features, hidden, matrix, couplings)]
-            _member_backward(workers, graph, given, [value[member] for value in found], wanted)
-    return tuple(found)
+        by_thread = features.new_zeros(members, workers.count if for_features else 1, *features.shape[1:])
+        d_matrix.zero_()
+        for chunk in workers.chunks():
+            weights = hidden[0, chunk[2]] @ matrix[0]
+            for member in range(members):
+                if member and not shared:
+                    weights = hidden[member, chunk[2]] @ matrix[member]
+                given = [value[member] for value in (gradient, features, hidden, matrix, couplings)]
+                found = [value[member] for value in (by_thread, d_hidden, d_matrix, d_couplings)]
+                _chunk_backward(workers, graph, chunk, weights, given, found, wanted)
+        torch.sum(by_thread, 1, out=d_features)
+    return d_features, d_hidden, d_matrix, d_couplings
 
 
-def _member_backward(workers: Workers, graph: list[np.ndarray], given: Any, found: Any, wanted: Any) -> None:
+def _chunk_backward(
+    workers: Workers, graph: list[np.ndarray], chunk: tuple[int, int, slice], weights: Tensor, given: Any, found: Any,
+    wanted: tuple[bool, bool],
+) -> None:  # fmt: skip
     from simkit.potentials.kernels import convolution_loops
 
-    _, features, hidden, matrix, _ = given
-    d_features, d_hidden, d_matrix, d_couplings = found
-    a, x, g, d_g = [array(value) for value in (given[0], features, given[4], d_couplings)]
-    by_thread = features.new_zeros(workers.count if wanted[0] else 1, *features.shape)
-    d_matrix.zero_()
-    for first, last, edges in workers.chunks():
-        weights = hidden[edges] @ matrix
-        d_weights = torch.empty_like(weights)
-        w, d_w = [_rows(value, features.shape[1]) for value in (weights, d_weights)]
+    gradient, features, hidden, matrix, couplings = given
+    by_thread, d_hidden, d_matrix, d_couplings = found
+    first, last, edges = chunk
+    a, x, g, d_g = [array(value) for value in (gradient, features, couplings, d_couplings)]
+    d_weights = torch.empty_like(weights)
+    w, d_w = [_rows(value, features.shape[1]) for value in (weights, d_weights)]
 
-        def task(thread: int, begin: int, end: int, shift: int = edges.start, w: Any = w, d_w: Any = d_w) -> None:
-            d_x = by_thread[thread if wanted[0] else 0].numpy()
-            convolution_loops.backward(begin, end, shift, *graph, a, x, w, g, wanted[0], d_x, d_w, d_g)
+    def task(thread: int, begin: int, end: int) -> None:
+        d_x = by_thread[thread if wanted[0] else 0].numpy()
+        convolution_loops.backward(begin, end, edges.start, *graph, a, x, w, g, wanted[0], d_x, d_w, d_g)
 
-        workers.run(task, first, last)
-        torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
-        if wanted[1]:
-            d_matrix.addmm_(hidden[edges].mT, d_weights)
-    torch.sum(by_thread, 0, out=d_features)
+    workers.run(task, first, last)
+    torch.mm(d_weights, matrix.mT, out=d_hidden[edges])
+    if wanted[1]:
+        d_matrix.addmm_(hidden[edges].mT, d_weights)
 
 
 @torch.library.custom_op(
