@@ -47,8 +47,9 @@ class LLPR(UncertainPotential):
     ``G_i = -∂f/∂x_i``. Predictions are those of the potential.
 
     Covariances of forces and stress are estimated from ``draws`` sets of weights unless ``exact``: each draw costs one
-    backward pass, the exact covariance one for each weight. Draws are made once, serve all systems and outputs, and
-    their mean is the potential itself.
+    backward pass, the exact covariance one for each weight. S draws leave a relative error of about ``1/√(6(S - 1))``
+    in the deviation of the force on an atom: 0.24 with 4, 0.15 with 8. Draws are made once, serve all systems and
+    outputs, and their mean is the potential itself.
 
     Args:
         potential: one with last-layer features.
@@ -72,7 +73,7 @@ class LLPR(UncertainPotential):
         potential: Potential,
         precision: Float[Tensor, "weights weights"],
         *,
-        draws: int = 8,
+        draws: int = 4,
         exact: bool = False,
         jitter: float | None = None,
         scales: Mapping[str, float] | None = None,
@@ -100,7 +101,7 @@ class LLPR(UncertainPotential):
         *,
         scales: Mapping[str, float] | None = None,
         terms: Sequence[str] = ("energy", "forces", "stress"),
-        draws: int = 8,
+        draws: int = 4,
         exact: bool = False,
         jitter: float | None = None,
         seed: int = 0,

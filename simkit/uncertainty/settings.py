@@ -27,7 +27,7 @@ class GaussianPosterior(Settings):
     )
     forces_scale: PositiveFloat | None = Field(default=None, description="noise of the forces in eV/Å, likewise")
     stress_scale: PositiveFloat | None = Field(default=None, description="noise of the stress in eV/Å³, likewise")
-    draws: PositiveInt = Field(default=8, ge=2, description="sets of weights that are drawn once, for all predictions")
+    draws: PositiveInt = Field(default=4, ge=2, description="sets of weights that are drawn once, for all predictions")
 
     @property
     def scales(self) -> dict[str, float] | None:

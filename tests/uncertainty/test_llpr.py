@@ -250,7 +250,7 @@ def test_file_round_trip(network: LLPR, tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "llpr.simkit")
     assert isinstance(loaded, LLPR)
     system = systems.crystal((1, 8), 1.7, seed=3)
-    found, expected = (model.predict(system, outputs=OUTPUTS, samples=8) for model in (loaded, network))
+    found, expected = (model.predict(system, outputs=OUTPUTS, samples=4) for model in (loaded, network))
     for name in ("energy", "energy_std", "energies_std", "forces", "forces_cov", "stress", "stress_cov"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
     assert torch.equal(found.samples.forces, expected.samples.forces)
@@ -270,7 +270,7 @@ def test_refusals() -> None:
         LLPR(Linear(), torch.eye(4))
     with pytest.raises(SimkitError, match="at least two draws"):
         LLPR(Linear(), torch.eye(5), draws=1)
-    with pytest.raises(SimkitError, match="at most 8 samples"):
+    with pytest.raises(SimkitError, match="at most 4 samples"):
         LLPR(Linear(), torch.eye(5)).predict(query(), samples=9)
     with pytest.raises(SimkitError, match="terms among energy, forces, stress, found dipole"):
         fitted(terms=("dipole",))
