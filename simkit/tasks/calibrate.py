@@ -169,7 +169,8 @@ def uncertain_potential(
             "one model alone does not tell its errors: give a method, such as llpr, with the frames that it was "
             "trained on, or several models that were trained with other seeds"
         )
-    return fit_method(method or EnsembleMethod(), models, training, folder=folder, seed=seed, progress=progress)
+    fitted = fit_method(method or EnsembleMethod(), models, training, folder=folder, seed=seed, progress=progress)
+    return fitted.requires_grad_(False).eval()
 
 
 def _calibrated(
