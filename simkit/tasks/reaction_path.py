@@ -87,7 +87,8 @@ def neb(
     identity = f"{file_hash(model)} {file_hash(initial)} {file_hash(final)} {images} {interpolation} {relax_ends}"
     band, done = _saved(unfinished, identity)
     if not band:
-        band = interpolated(*(_relaxed(potential, ends, fmax / 5) if relax_ends else ends), images, interpolation)
+        ends = _relaxed(potential, ends, fmax / 5) if relax_ends else ends
+        band = interpolated(ends[0], ends[1], images, interpolation)
     with progress.task("nudged elastic band", max_steps, done) as task:
         last = 0
 
