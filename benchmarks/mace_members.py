@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -P benchmarks/mace_members.py [--members 5] [--threads 1] [--dtype float32] [--systems ...] [--widths ...]
+    python benchmarks/mace_members.py [--members 5] [--threads 1] [--dtype float32] [--systems ...] [--widths ...]
 
 Steps are energies and forces of every member, in turn; the table has medians of processor time. Parameters are stacked;
 constants, which members share, are not, so that what depends on the geometry alone is computed once.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from mace_speed import CUTOFF, structures
+from mace_sides import CUTOFF, structures
 from torch import Tensor
 from torch.func import functional_call, grad, stack_module_state, vmap
 
