@@ -9,8 +9,8 @@ from simkit.report.results import Result
 NAMES = {
     "round": "Round",
     "training_frames": "Training frames",
-    "fresh_frames": "Fresh labels",
-    "chosen_frames": "Chosen labels",
+    "fresh_frames": "Fresh frames",
+    "chosen_frames": "Chosen frames",
     "walkers_stopped": "Walkers stopped",
     "fresh_forces_rmse_mev_per_ang": "Forces, fresh frames, RMSE (meV/Å)",
     "fresh_forces_z_rms": "Error / predicted deviation",

@@ -51,7 +51,8 @@ def learn_actively(
     Langevin dynamics of many walkers, which stop where the committee is lost. Of their frames, some are labelled that
     were taken at random: the error on these *fresh* frames, which nobody chose and no member has seen, decides whether
     to end, and they calibrate the committee anew. Of the uncertain frames, those are labelled that differ most from one
-    another and from the training frames. Both kinds are learned in the next round.
+    another and from the training frames. Both kinds are learned in the next round; in the last one, only fresh frames
+    are labelled.
 
     The folder receives ``model.simkit``, the calibrated committee of the last round, ``rounds.csv``,
     ``active_learning.json``, all labelled frames as ``labelled.xyz``, and a folder for each round. Called again, it
@@ -93,7 +94,7 @@ def learn_actively(
     }
     _require_same(folder, identity)
     rows: list[dict[str, Any]] = []
-    earlier: Path | None = None
+    earlier: Round | None = None
     for index in range(learning.rounds + 1):
         one = Round(
             folder / f"round{index}", index, learning, architecture, (index and retraining) or training, earlier,
@@ -105,11 +106,11 @@ def learn_actively(
             row = row | _errors_on(test, one, device)
         rows.append(row)
         progress.say(_sentence(row))
-        earlier = one.folder
+        earlier = one
         if _reached(row, learning):
             break
     assert earlier is not None
-    return _finish(folder, earlier, rows, learning, method)
+    return _finish(folder, earlier.folder, rows, learning, method)
 
 
 def _prepare(one: Round, data: str | os.PathLike[str], learning: Learning, seed: int) -> None:
@@ -124,8 +125,10 @@ def _prepare(one: Round, data: str | os.PathLike[str], learning: Learning, seed:
             raise DataError(f"{data}: expected at least {FEWEST} labelled frames to begin with, found {len(new)}")
         training += alone
     else:
-        training, validation = (list(read_frames(one.earlier / f"{name}.xyz")) for name in ("train", "valid"))
-        files = [one.earlier / f"{name}.xyz" for name in ("fresh", "chosen")]
+        one.earlier.label("chosen")
+        before = one.earlier.folder
+        training, validation = (list(read_frames(before / f"{name}.xyz")) for name in ("train", "valid"))
+        files = [before / f"{name}.xyz" for name in ("fresh", "chosen")]
         new = [atoms for path in files if path.stat().st_size for atoms in read_frames(path)]
     order = np.random.default_rng(seed).permutation(len(new))
     kept = max(1, round(learning.validation * len(new))) if len(new) > 1 else 0
@@ -159,8 +162,7 @@ def _reached(row: dict[str, Any], learning: Learning) -> bool:
 def _sentence(row: dict[str, Any]) -> str:
     return (
         f"Round {row['round']}: trained on {row['training_frames']} frames; forces on fresh frames off by "
-        f"{row['fresh_forces_rmse_mev_per_ang']:.1f} meV/Å (RMSE); {row['fresh_frames']} + {row['chosen_frames']} new "
-        "labels"
+        f"{row['fresh_forces_rmse_mev_per_ang']:.1f} meV/Å (RMSE); {row['chosen_frames']} uncertain frames chosen"
     )
 
 
@@ -173,9 +175,9 @@ def _finish(
     model = last / "judged" / "model.simkit"
     with atomic_path(folder / "model.simkit") as temporary:
         temporary.write_bytes(model.read_bytes())
-    files = [last / f"{name}.xyz" for name in ("train", "valid", "fresh", "chosen")]
+    files = [last / f"{name}.xyz" for name in ("train", "valid", "fresh")]
     with atomic_path(folder / "labelled.xyz") as temporary:
-        write_frames(temporary, [atoms for path in files if path.stat().st_size for atoms in read_frames(path)])
+        write_frames(temporary, [atoms for path in files for atoms in read_frames(path)])
     summary = {
         "status": "target reached" if _reached(rows[-1], learning) else "rounds done",
         "target_forces_rmse_mev_per_ang": None if learning.target is None else 1e3 * learning.target,

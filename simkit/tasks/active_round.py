@@ -43,7 +43,7 @@ class Round:
         settings: of the learning.
         architecture: of new potentials.
         training: of this round.
-        earlier: folder of the round before, whose models are trained further; none at first.
+        earlier: the round before, whose models are trained further; none at first.
         labeller: that labels.
         seed: of this round.
         device: torch device.
@@ -55,7 +55,7 @@ class Round:
     settings: Learning
     architecture: Architecture
     training: TrainingSettings
-    earlier: Path | None
+    earlier: Round | None
     labeller: Labeller
     seed: int
     device: str
@@ -64,7 +64,7 @@ class Round:
     @property
     def models(self) -> list[Path]:
         """Model files of the members."""
-        return _members(self.folder, self.settings.members)
+        return [self.folder / f"member{index}" / "model.simkit" for index in range(self.settings.members)]
 
     def run(self) -> dict[str, Any]:
         """All parts in turn; those whose results are there are not done again.
@@ -78,11 +78,8 @@ class Round:
         self._train()
         self._calibrate("valid.xyz", "committee")
         explored = self._explore()
-        self._choose()
-        fresh, chosen = (
-            label_kept(self.folder, name, self.labeller, self.progress, f"round {self.index}: label {name} frames")
-            for name in ("fresh", "chosen")
-        )
+        chosen = self._choose()
+        fresh = self.label("fresh")
         self._calibrate("fresh.xyz", "judged")
         errors = assess_file(self.folder / "committee" / "model.simkit", self.folder / "fresh.xyz", device=self.device)
         known = [sum(1 for _ in read_frames(self.folder / f"{name}.xyz")) for name in ("train", "valid")]
@@ -102,7 +99,7 @@ class Round:
 
     def _train(self) -> None:
         """Members from other seeds, or from what they were in the round before."""
-        before = [None] * len(self.models) if self.earlier is None else _members(self.earlier, self.settings.members)
+        before = [None] * len(self.models) if self.earlier is None else self.earlier.models
         for member, (path, source) in enumerate(zip(self.models, before, strict=True)):
             if path.exists():
                 continue
@@ -181,23 +178,24 @@ class Round:
         quantile = min(self.settings.uncertain, 1 - 1 / len(largest))
         return thresholds(np.array(largest), quantile, self.settings.absurd)
 
-    def _choose(self) -> None:
-        """Frames to label; see :mod:`simkit.tasks.active_choice`."""
-        if (self.folder / "to_label.json").exists():
-            return
-        features = open_model(self.models[0], device=self.device, dtype=PRECISION)
-        random = np.random.default_rng(derived_seed(self.seed, 3))
-        counts = choose(self.folder, self.settings, features, random, f"round {self.index}")
-        write_json(self.folder / "to_label.json", counts)
+    def label(self, kind: str) -> int:
+        """Label the ``fresh`` frames, or those that are ``chosen``, which only a further round needs; their number."""
+        title = f"round {self.index}: label {kind} frames"
+        return label_kept(self.folder, kind, self.labeller, self.progress, title)
+
+    def _choose(self) -> int:
+        """Frames to label, see :mod:`simkit.tasks.active_choice`; the number of those that are chosen."""
+        path = self.folder / "to_label.json"
+        if not path.exists():
+            features = open_model(self.models[0], device=self.device, dtype=PRECISION)
+            random = np.random.default_rng(derived_seed(self.seed, 3))
+            write_json(path, choose(self.folder, self.settings, features, random, f"round {self.index}"))
+        return int(json.loads(path.read_text(encoding="utf-8"))["chosen"])
 
 
 def derived_seed(seed: int, *key: int) -> int:
     """A seed of its own for each random choice."""
     return int(np.random.SeedSequence([seed, *key]).generate_state(1)[0])
-
-
-def _members(folder: Path, count: int) -> list[Path]:
-    return [folder / f"member{index}" / "model.simkit" for index in range(count)]
 
 
 def molecules(path: Path) -> list[Atoms]:

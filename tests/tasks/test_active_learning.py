@@ -99,7 +99,8 @@ def test_rounds_add_what_was_labelled(finished: tuple[Path, dict[str, Any]], dat
     known = [row["training_frames"] + row["validation_frames"] for row in rows]
     assert known[1] == known[0] + rows[0]["fresh_frames"] + rows[0]["chosen_frames"]
     labelled = list(read_frames(folder / "labelled.xyz"))
-    assert len(labelled) == known[1] + rows[1]["fresh_frames"] + rows[1]["chosen_frames"]
+    assert len(labelled) == known[1] + rows[1]["fresh_frames"] == summary["labels"]
+    assert not (folder / "round1" / "chosen.xyz").exists()
     places = {one.positions.tobytes() for one in labelled}
     assert len(places) == len(labelled)
     for one in list(read_frames(folder / "round0" / "fresh.xyz")):
