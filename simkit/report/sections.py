@@ -200,7 +200,7 @@ def headline(results: list[Result]) -> list[page.Number]:
                 page.Number(values.get("forces_mae_mev_per_ang"), "meV/Å", "force error (MAE), held-out frames")
             )
         elif result.kind == "calibrate":
-            found += calibration_headline(values)
+            found += calibration_headline(result)
         elif result.kind == "md":
             drift = values.get("energy_drift_mev_per_atom_per_ps")
             found.append(page.Number(drift, "meV/atom/ps", f"energy drift, {result.name}"))

@@ -41,7 +41,7 @@ def uncertainty_section(result: Result, method: str) -> str:
     parts += [page.paragraph(text[0].upper() + text[1:] + ".", "warning") for text in summary["warnings"]]
     parts.append(page.figures(pictures))
     for target in QUANTITIES:
-        parts += _table([line for line in summary["assessments"] if line["target"] == target], target)
+        parts += _tables([line for line in summary["assessments"] if line["target"] == target], target)
     if summary["assessments"]:
         parts.append(page.paragraph(_reading(summary)))
     parts += [
@@ -63,13 +63,12 @@ def uncertainty_section(result: Result, method: str) -> str:
     return page.section(f"Uncertainty: {result.name}", *parts, _conformal(summary))
 
 
-def calibration_headline(summary: Mapping[str, Any]) -> list[page.Number]:
+def calibration_headline(result: Result) -> list[page.Number]:
     """Errors of the forces in units of predicted deviations, in the first domain."""
-    for line in summary["assessments"]:
+    for line in result.summary["assessments"]:
         if line["target"] == "force-vectors" and line["method"] == "model":
-            return [
-                page.Number(line["values"]["z_std"], "σ", f"force error over predicted deviation, {line['domain']}")
-            ]
+            label = f"force error over predicted deviation, {result.name}"
+            return [page.Number(line["values"]["z_std"], "σ", label)]
     return []
 
 
@@ -81,7 +80,7 @@ def _words(summary: Mapping[str, Any], method: str) -> str:
         return f"Intervals by {summary['method']}, from {calibrated}. {cost}"
     kinds = {
         "global": "one factor for all deviations, {alpha}",
-        "power-law": "{prefactor} σ^{exponent}",
+        "power-law": "{prefactor} times the raw value to the power of {exponent}",
         "isotonic": "a non-decreasing curve",
     }
     numbers = {name: page.digits(value) for name, value in summary["map"].items() if isinstance(value, float)}
@@ -99,21 +98,18 @@ def _reading(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _table(lines: Sequence[Mapping[str, Any]], target: str) -> list[str]:
-    """Metrics in rows; the predicted deviations and the baselines of each domain in columns."""
-    if not lines:
-        return []
+def _tables(lines: Sequence[Mapping[str, Any]], target: str) -> list[str]:
+    """For each domain a table: metrics in rows, the predicted deviations and the baselines in columns."""
     name, unit = QUANTITIES[target]
-    domains = list(dict.fromkeys(line["domain"] for line in lines))
-    kinds = ["predicted" if line["method"] == "model" else line["method"] for line in lines]
-    columns = (
-        kinds if len(domains) == 1 else [f"{line['domain']}: {kind}" for line, kind in zip(lines, kinds, strict=True)]
-    )
-    rows = [
-        [row.format(unit=unit), *(_metric(line, metric, factor) for line in lines)] for row, metric, factor in METRICS
-    ]
-    heading = f"{name[0].upper()}{name[1:]}" + (f", {domains[0]}" if len(domains) == 1 else "")
-    return [page.heading(heading), page.table(("", *columns), rows)]
+    parts = []
+    for domain in dict.fromkeys(line["domain"] for line in lines):
+        own = [line for line in lines if line["domain"] == domain]
+        columns = ["predicted" if line["method"] == "model" else line["method"] for line in own]
+        rows = [
+            [row.format(unit=unit), *(_metric(line, metric, factor) for line in own)] for row, metric, factor in METRICS
+        ]
+        parts += [page.heading(f"{name[0].upper()}{name[1:]}, {domain}"), page.table(("", *columns), rows)]
+    return parts
 
 
 def _metric(line: Mapping[str, Any], metric: str, factor: float) -> page.Cell:
