@@ -131,6 +131,13 @@ def test_isolated_and_lonely_atoms_and_missing_labels():
     assert found["no-labels"].severity == "error"
 
 
+@pytest.mark.parametrize(("symbol", "spacing", "suspect"), [("Cu", 4.5, True), ("Ar", 4.5, False)])
+def test_atoms_far_from_one_another_are_suspect_unless_they_form_no_bonds(symbol, spacing, suspect):
+    frames = [Atoms(symbol, cell=[spacing] * 3, pbc=True).repeat((2, 1, 1)) for _ in range(2)]
+    frames[1].positions[1] += 0.1
+    assert ("far-atoms" in kinds(audit(dataset(frames)))) == suspect
+
+
 def test_unreadable_frames_do_not_stop_the_audit(tmp_path, dynamics):
     write(tmp_path / "a.xyz", dynamics)
     lines = (tmp_path / "a.xyz").read_text().splitlines(keepends=True)
