@@ -69,7 +69,7 @@ class Ensemble(Committee):
         self.method = method
         self.citations = tuple(citations)
         self.together = together
-        self._one: tuple[list[tuple[int, int]], bool] | None = None
+        self._compared: tuple[list[tuple[Tensor, int]], bool] | None = None
 
     @property
     def provenance(self) -> Provenance:
@@ -169,14 +169,15 @@ class Ensemble(Committee):
     def _goes_together(self, n_edges: int) -> bool:
         limit = FEW_EDGES_OF.get(self.potentials[0].kind, FEW_EDGES)
         many = self.together is None and n_edges > limit
-        if self.together is False or many or torch.compiler.is_compiling():
+        transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        if self.together is False or many or transformed:  # members cannot be compared within transformations
             return False
-        state = [(id(tensor), tensor._version) for tensor in self.buffers()]
-        if self._one is None or self._one[0] != state:
-            self._one = (state, one_architecture(self.potentials))
-        if self.together and not self._one[1]:
+        constants = [(tensor, tensor._version) for tensor in self.buffers()]
+        if self._compared is None or not _same(self._compared[0], constants):
+            self._compared = (constants, one_architecture(self.potentials))
+        if self.together and not self._compared[1]:
             require_one_architecture(self.potentials)
-        return self._one[1]
+        return self._compared[1]
 
     def _outputs(self, graph: Graph) -> list[AtomicOutput]:
         return [member(seen_by(member, graph, self.cutoff)) for member in self.potentials]
@@ -185,3 +186,9 @@ class Ensemble(Committee):
     def potentials(self) -> list[Potential]:
         """The members."""
         return [cast(Potential, member) for member in self.members]
+
+
+def _same(before: list[tuple[Tensor, int]], now: list[tuple[Tensor, int]]) -> bool:
+    """Whether tensors are the same objects, and have not been written to."""
+    pairs = zip(before, now, strict=False)
+    return len(before) == len(now) and all(old[0] is new[0] and old[1] == new[1] for old, new in pairs)

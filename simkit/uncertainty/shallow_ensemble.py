@@ -21,7 +21,7 @@ from simkit.uncertainty.gaussian import GaussianPotential, Gaussians
 from simkit.uncertainty.last_layer import last_layer_size
 from simkit.uncertainty.prediction import Provenance
 
-CITATION = "M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024), doi:10.1088/2632-2153/ad594a"
+CITATION = "M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024), arXiv:2402.16621"
 
 
 class ShallowEnsemble(Committee, GaussianPotential):
@@ -45,7 +45,7 @@ class ShallowEnsemble(Committee, GaussianPotential):
     Raises:
         SimkitError: fewer than two heads, a width that is not positive, or a potential without last-layer features.
 
-    Reference: M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024), doi:10.1088/2632-2153/ad594a.
+    Reference: M. Kellner, M. Ceriotti, Mach. Learn.: Sci. Technol. 5, 035006 (2024), arXiv:2402.16621.
     """
 
     kind: ClassVar[str] = "shallow-ensemble"

@@ -184,3 +184,10 @@ class TestBattery(Battery):
 
     def potential(self) -> Potential:
         return StackedEnsemble(*seeded(painn, 2))
+
+
+class TestBatteryOfMembersTogether(Battery):
+    elements = (1, 8)
+
+    def potential(self) -> Potential:
+        return Ensemble(*seeded(painn, 2), together=True)
