@@ -50,6 +50,7 @@ class LaplaceMethod(GaussianPosterior):
     """A Gaussian posterior of all weights, or of some, of small models: at most 5000 weights, and slow."""
 
     kind: Literal["laplace"] = "laplace"
+    draws: PositiveInt = Field(default=8, ge=2, description="sets of weights that are drawn once, for samples")
     prior: PositiveFloat | None = Field(
         default=None, description="precision of the weights before the data; of largest marginal likelihood by default"
     )

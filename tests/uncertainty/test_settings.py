@@ -1,5 +1,6 @@
 """Settings that files have are those of the methods."""
 
+import inspect
 from typing import get_args
 
 import pytest
@@ -11,14 +12,18 @@ from simkit.uncertainty.abnn import AbnnSettings
 from simkit.uncertainty.calibration_maps import MapKind
 from simkit.uncertainty.conformal import Reduction
 from simkit.uncertainty.conformal_scores import Unit
-from simkit.uncertainty.latent_distance import Density, Space
+from simkit.uncertainty.laplace import Laplace
+from simkit.uncertainty.latent_distance import Density, LatentDistance, Space
+from simkit.uncertainty.llpr import LLPR
 from simkit.uncertainty.posterior import PosteriorSettings
 from simkit.uncertainty.potential_chain import SamplingSettings
 from simkit.uncertainty.sequential import SequentialSettings
 from simkit.uncertainty.settings import (
     AbnnMethod,
     ConformalSettings,
+    LaplaceMethod,
     LatentDistanceMethod,
+    LLPRMethod,
     MapName,
     MethodSettings,
     PosteriorOptions,
@@ -69,3 +74,13 @@ def test_public_names_are_there():
     assert all(one.__module__ == simkit.uncertainty._HOMES[name] for name, one in found.items())
     with pytest.raises(AttributeError, match="no attribute 'Dropout'"):
         _ = simkit.uncertainty.Dropout
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"), [(LLPRMethod(), LLPR), (LaplaceMethod(), Laplace), (LatentDistanceMethod(), LatentDistance)]
+)
+def test_defaults_of_fits_are_those_of_the_classes(settings, method):
+    of_fit = {name: one.default for name, one in inspect.signature(method.fit).parameters.items()}
+    own = settings.model_dump(exclude={"kind"})
+    assert {name: value for name, value in own.items() if name in of_fit and value != of_fit[name]} == {}
+    assert {name for name in own if not name.endswith("_scale")} <= of_fit.keys()
