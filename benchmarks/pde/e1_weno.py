@@ -5,13 +5,13 @@ Usage::
     python -P benchmarks/pde/e1_weno.py [--equation e1|e2|e3] [--trajectories 8] [--cells 100 50 40] [--highest 3]
     python -P benchmarks/pde/e1_weno.py --released-grid
 
-The metric of a trajectory is ``(1/n) Σ_{t=50..249} Σ_x (u - u*)²`` over 250 times in [0, 4]. The first form solves on few
-cells and compares with averages of a solution on 800 (Brandstetter, Worrall, Welling, ICLR 2022, arXiv:2202.03376).
+The metric of a trajectory is ``(1/n) Σ_{t=50..249} Σ_x (u - u*)²`` over 250 times in [0, 4]. The first form solves on
+few cells and compares with averages of a solution on 800 (Brandstetter, Worrall, Welling, ICLR 2022, arXiv:2202.03376).
 
 The second form repeats the grids of the authors' release, whose points ``linspace(0, 16, n)`` hold both ends of the
-periodic interval while the solver's spacing is 16/n, and whose reference of 200 points is thinned out by index. Points of
-one index then have different places on different grids; this makes most of the errors published for WENO5 (2.02, 6.23,
-9.63 for E1 on 100, 50 and 40 points).
+periodic interval while the solver's spacing is 16/n, and whose reference of 200 points is thinned out by index. Points
+of one index then have different places on different grids; this makes most of the errors published for WENO5 (2.02,
+6.23, 9.63 for E1 on 100, 50 and 40 points).
 
 Times are CPU seconds of one thread.
 """

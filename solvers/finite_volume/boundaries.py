@@ -102,9 +102,7 @@ class Boundary(ABC):
 class Periodic(Boundary):
     """The end of the interval is its start."""
 
-    def padded(
-        self, values: Tensor, ghosts: int, width: float, time: Tensor
-    ) -> Float[Tensor, "systems fields padded"]:
+    def padded(self, values: Tensor, ghosts: int, width: float, time: Tensor) -> Float[Tensor, "systems fields padded"]:
         """Copies from the other end."""
         return torch.cat([values[..., -ghosts:], values, values[..., :ghosts]], -1)
 
@@ -121,9 +119,7 @@ class Ends(Boundary):
     left: End
     right: End
 
-    def padded(
-        self, values: Tensor, ghosts: int, width: float, time: Tensor
-    ) -> Float[Tensor, "systems fields padded"]:
+    def padded(self, values: Tensor, ghosts: int, width: float, time: Tensor) -> Float[Tensor, "systems fields padded"]:
         """Ghosts of either end, in the order of coordinates."""
         left = self.left.ghosts(values[..., :ghosts], width, time).flip(-1)
         right = self.right.ghosts(values[..., -ghosts:].flip(-1), width, time)

@@ -54,9 +54,7 @@ class ForcedBurgersKdV:
         return cls._drawn(systems, seed, highest, (0.0, 3.0), (0.0, 0.4), (0.0, 1.0))
 
     @classmethod
-    def _drawn(
-        cls, systems: int, seed: int, highest: int, *ranges: tuple[float, float]
-    ) -> ForcedBurgersKdV:
+    def _drawn(cls, systems: int, seed: int, highest: int, *ranges: tuple[float, float]) -> ForcedBurgersKdV:
         generator = torch.Generator().manual_seed(seed)
         forcing = TravellingWaves.drawn(systems, generator, highest=highest)
         a, b, g = (

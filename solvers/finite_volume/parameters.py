@@ -12,7 +12,9 @@ Parameter = float | Float[Tensor, " systems"]
 """One value for all systems of a batch, or one for each."""
 
 
-def each(parameter: Parameter, values: Float[Tensor, "systems fields cells"]) -> Float[Tensor, "systems_or_one 1 1"]:
+def each(
+    parameter: float | Tensor, values: Float[Tensor, "systems fields cells"]
+) -> Float[Tensor, "systems_or_one 1 1"]:
     """A parameter, shaped to multiply the values of its systems.
 
     Raises:

@@ -42,13 +42,17 @@ def weno5(
     return left, right
 
 
-def face_slopes(cells: list[Float[Tensor, "systems fields faces"]], width: float) -> Float[Tensor, "..."]:
+def face_slopes(
+    cells: list[Float[Tensor, "systems fields faces"]], width: float
+) -> Float[Tensor, "systems fields faces"]:
     """``u_x`` at the faces, of sixth order."""
     a, b, c, d, e, f = cells
     return (245 * (d - c) - 25 * (e - b) + 2 * (f - a)) / (180 * width)
 
 
-def face_curvatures(cells: list[Float[Tensor, "systems fields faces"]], width: float) -> Float[Tensor, "..."]:
+def face_curvatures(
+    cells: list[Float[Tensor, "systems fields faces"]], width: float
+) -> Float[Tensor, "systems fields faces"]:
     """``u_xx`` at the faces, of fourth order."""
     a, b, c, d, e, f = cells
     return (7 * (b + e) - 6 * (c + d) - (a + f)) / (8 * width**2)
