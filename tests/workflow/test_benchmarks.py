@@ -78,7 +78,8 @@ def test_mlearn(tmp_path):
             frames.append(atoms)
         write(tmp_path / f"{symbol}.xyz", frames)
         settings += [f"steps.{name}.data={tmp_path / symbol}.xyz" for name in (step, f"{step}_errors")]
-        settings += [*tiny(step), f"steps.{step}.architecture.cutoff=3.5"]
+        stages = [f"steps.{step}.training.{name}" for name in ("max_epochs=2", "stage_two.start_epoch=1")]
+        settings += [*tiny(step), *stages, f"steps.{step}.architecture.cutoff=3.5"]
     summary = run_small("mlearn.yaml", settings, tmp_path / "runs")
     for step in ("silicon", "copper"):
         assert (summary[step]["training_frames"], summary[step]["validation_frames"]) == (2, 12)
