@@ -6,7 +6,7 @@ Usage, with mace-torch in an environment of its own (``python benchmarks/peers/m
 
 Each side is a process that keeps its model and structures and does one step when told to, so that both meet the same
 load of the machine. The table has the median times, the median of the ratios of neighbouring steps, the most memory of
-a step above what the process had before it (median, in MB), and the processor time of the first evaluation, which
+a step above what the process had before it (on the CPU, in MB), and the processor time of the first evaluation, which
 compiles or reads from caches on disk. A step is an evaluation of energy and forces (``ef``), or a training step:
 energy, forces, loss, backward and Adam (``train``). Neighbours are built beforehand. simkit reads the file that
 mace-torch saved; the sides must agree on the energies.
@@ -54,9 +54,16 @@ class Side:
         sys.exit(f"the process {self.command} ended; run it by hand to see why")
 
     def step(self) -> list[float]:
-        """Wall-clock and processor time of one step in seconds, and its memory in MB."""
+        """Wall-clock and processor time of one step in seconds."""
+        return self._asked("step")
+
+    def memory(self) -> float:
+        """The most memory of one step in MB, above what there was before it."""
+        return self._asked("memory")
+
+    def _asked(self, line: str) -> Any:
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
         return self._answer()
 
@@ -82,12 +89,13 @@ def compare(arguments: argparse.Namespace, system: str, width: str, mode: str) -
         if not math.isclose(*energies, rel_tol=0, abs_tol=allowed):
             sys.exit(f"{system} {width}: the energies differ, {energies} eV")
         times = np.array([[side.step() for side in sides] for _ in range(arguments.warm_up + arguments.rounds)])
+        gpu = arguments.device.startswith("cuda")
+        peer_memory, memory = (math.nan, math.nan) if gpu else [side.memory() for side in sides]
         for side in sides:
             side.stop()
     times = times[arguments.warm_up :]
-    clock = 0 if arguments.device.startswith("cuda") else 1  # a busy machine disturbs processor times less
+    clock = 0 if gpu else 1  # a busy machine disturbs processor times less
     peer, own = times[:, 0, clock], times[:, 1, clock]
-    peer_memory, memory = np.median(times[:, :, 2], 0)
     found = [1e3 * np.median(own), 1e3 * np.median(peer), statistics.median(peer / own), memory, peer_memory]
     found += [sides[1].first["seconds"], sides[0].first["seconds"]]
     return _row(system, width, mode, *[f"{value:.1f}" for value in found])

@@ -1,14 +1,14 @@
 """MACE passes the battery, in every kind of interaction block."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ase.data import covalent_radii
 
 from simkit.potential import Potential
 from simkit.potentials.kernels import kernels
-from simkit.potentials.mace import MACE
+from simkit.potentials.mace import MACE, SplinedMACE
 from tests.conformance.battery import Battery
 
 SMALL: dict[str, Any] = {
@@ -94,3 +94,15 @@ class TestAgnosticFirstByKernels(ByKernels, TestAgnosticFirst):
 
 class TestNonLinearByKernels(ByKernels, TestNonLinear):
     pass
+
+
+class TestSplined(ByKernels, Uncompiled):
+    """With radial networks by splines."""
+
+    exceptions: ClassVar[dict[str, str]] = {
+        "specification_round_trip": "splines are made anew from the MACE that is saved",
+        "vmap_over_parameters": "the tables of splines are not parameters, and torch cannot vectorise them",
+    }
+
+    def potential(self) -> SplinedMACE:
+        return SplinedMACE(MACE(**SMALL, distance_transform="agnesi"), 1e-9)
