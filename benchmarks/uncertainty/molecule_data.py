@@ -3,8 +3,8 @@
     python -P benchmarks/uncertainty/molecule_data.py 3BPA_FOLDER FOLDER
 
 3BPA_FOLDER holds ``train_300K.xyz``, ``train_mixedT.xyz`` and ``iso_atoms.xyz`` of the BOTNet datasets (D. P. Kovács et
-al., J. Chem. Theory Comput. 17, 7696 (2021); github.com/davkovacs/BOTNet-datasets). Written are ``train.xyz`` (400 frames
-at 300 K and the isolated atoms), ``calibration.xyz`` (the other 100), and ``test_300.xyz``, ``test_600.xyz``,
+al., J. Chem. Theory Comput. 17, 7696 (2021); github.com/davkovacs/BOTNet-datasets). Written are ``train.xyz`` (400
+frames at 300 K and the isolated atoms), ``calibration.xyz`` (the other 100), and ``test_300.xyz``, ``test_600.xyz``,
 ``test_1200.xyz``: the thirds of the second file, without frames that are also in the first. This is not the published
 test set.
 """

@@ -2,9 +2,9 @@
 
     python benchmarks/uncertainty/table.py RUNS
 
-RUNS is the folder with the results of the steps, such as ``runs/cluster``. Printed are, for force vectors, the error, the
-score that matters most (CRPS), the ranking (Spearman's coefficient with that of a perfect σ, AUROC of the largest 5 %), and
-the size of errors in units of σ; and α.
+RUNS is the folder with the results of the steps, such as ``runs/cluster``. Printed are, for force vectors, the error,
+the score that matters most (CRPS), the ranking (Spearman's coefficient with that of a perfect σ, AUROC of the largest
+5 %), and the size of errors in units of σ; and α.
 """
 
 import argparse
