@@ -63,7 +63,8 @@ class WaveEquation:
         cls, systems: int, speed: float, left: WaveEnd, right: WaveEnd, start: float = -8.0, end: float = 8.0
     ) -> WaveEquation:
         """The same for a number of systems."""
-        return cls(*(torch.full((systems,), float(v), dtype=torch.float64) for v in (speed, left, right)), start, end)
+        one = torch.ones(systems, dtype=torch.float64)
+        return cls(speed * one, left * one, right * one, start, end)
 
     @property
     def length(self) -> float:

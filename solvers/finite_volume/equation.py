@@ -87,7 +87,7 @@ class FiniteVolumes:
             linear: whether diffusion and dispersion limit the step.
         """
         width = self.grid.width
-        rate = self.law.speed(values).amax((1, 2)) / (courant * width)
+        rate = self.law.speed_between(values[..., :-1], values[..., 1:]).amax((1, 2)) / (courant * width)
         if linear:
             rate = rate + each(self.diffusion, values)[:, 0, 0] / (DIFFUSIVE * width**2)
             rate = rate + each(self.dispersion, values)[:, 0, 0].abs() / (DISPERSIVE * width**3)

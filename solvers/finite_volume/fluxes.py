@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,9 +34,8 @@ def godunov(
 def local_lax_friedrichs(
     law: ConservationLaw, left: Float[Tensor, "systems fields faces"], right: Float[Tensor, "systems fields faces"]
 ) -> Float[Tensor, "systems fields faces"]:
-    """``(f(u_l) + f(u_r))/2 - s (u_r - u_l)/2`` with the larger speed s of both sides: for any law.
+    """``(f(u_l) + f(u_r))/2 - s (u_r - u_l)/2`` with the largest speed s between both: for any law.
 
     Reference: V. V. Rusanov, USSR Comput. Math. Math. Phys. 1, 304 (1962), doi:10.1016/0041-5553(62)90062-9.
     """
-    speed = torch.maximum(law.speed(left), law.speed(right))
-    return 0.5 * (law.flux(left) + law.flux(right) - speed * (right - left))
+    return 0.5 * (law.flux(left) + law.flux(right) - law.speed_between(left, right) * (right - left))

@@ -28,6 +28,12 @@ class ConservationLaw(ABC):
     def speed(self, values: Float[Tensor, "systems fields cells"]) -> Float[Tensor, "systems 1 cells"]:
         """The largest modulus of an eigenvalue of f'(u)."""
 
+    def speed_between(
+        self, left: Float[Tensor, "systems fields faces"], right: Float[Tensor, "systems fields faces"]
+    ) -> Float[Tensor, "systems 1 faces"]:
+        """The largest speed of all states between two: by default one of theirs, as for convex fluxes."""
+        return torch.maximum(self.speed(left), self.speed(right))
+
 
 class ScalarLaw(ConservationLaw):
     """A law of one field whose Riemann problem has a known solution."""
@@ -91,15 +97,17 @@ class Quadratic(ScalarLaw):
 
 @dataclass(frozen=True)
 class FluxFunction(ConservationLaw):
-    """Any flux of one field, given as functions.
+    """Any flux of one field, given as functions; it need not be convex.
 
     Attributes:
         function: f.
         slope: f', whose modulus is the speed of waves.
+        samples: number of states between two, both with them, at which the largest speed is searched.
     """
 
     function: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
+    samples: int = 9
 
     def flux(self, values: Tensor) -> Float[Tensor, "systems 1 cells"]:
         """F(u)."""
@@ -108,6 +116,11 @@ class FluxFunction(ConservationLaw):
     def speed(self, values: Tensor) -> Float[Tensor, "systems 1 cells"]:
         """``|f'(u)|``."""
         return self.slope(values).abs()
+
+    def speed_between(self, left: Tensor, right: Tensor) -> Float[Tensor, "systems 1 faces"]:
+        """The largest of ``|f'|`` at some states on the way from one to the other."""
+        shares = torch.linspace(0, 1, self.samples, dtype=left.dtype, device=left.device)
+        return self.slope(torch.lerp(left, right, shares.view(-1, 1, 1, 1))).abs().amax(0)
 
 
 @dataclass(frozen=True)

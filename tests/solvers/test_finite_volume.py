@@ -140,14 +140,14 @@ def test_speed_of_a_shock(numerical_flux: Callable, left: float, right: float) -
 
 @FLUXES
 def test_rarefaction_obeys_the_entropy_condition(numerical_flux: Callable) -> None:
-    """A jump upwards through the sonic point opens to a fan ``x / t``, and does not stay a shock at rest."""
+    """A jump upwards through the sonic point opens to a fan ``x / t``, of first order for its kinks."""
     errors = []
     for cells in (100, 200):
         grid, first = riemann(-0.8, 1.0, cells)
         found = solved(explicit_steps(FiniteVolumes(BURGERS, grid, OPEN, numerical_flux)), first, 0.6)[0, 0]
         errors.append(float((found - (grid.centres / 0.6).clamp(-0.8, 1.0)).abs().mean()))
-    assert errors[-1] < 2e-3
-    assert order(errors) > 0.8
+    assert errors[-1] < 3e-3
+    assert order(errors) > 0.9
 
 
 def test_a_concave_law_is_the_mirror_image() -> None:
@@ -186,7 +186,7 @@ def test_a_flux_that_is_neither_convex_nor_concave() -> None:
     assert speed == pytest.approx(float(flux(torch.tensor(front))) / front)
     assert float(found[grid.centres > 0.3 * speed + 4 * grid.width].abs().max()) < 1e-3
     assert float(found[grid.centres < 0.3 * speed - 4 * grid.width].min()) > front - 5e-3
-    fan = (grid.centres > 0.05) & (grid.centres < 0.3 * speed - 4 * grid.width)
+    fan = (grid.centres > 0.1) & (grid.centres < 0.3 * speed - 4 * grid.width)
     assert torch.allclose(slope(found[fan]), grid.centres[fan] / 0.3, rtol=2e-2)
 
 
@@ -201,6 +201,7 @@ def cole_hopf(grid: CellGrid, viscosity: float, time: float) -> Tensor:
 
 @STEPS
 def test_burgers_beside_cole_and_hopf(steps: Callable) -> None:
+    """Fifth order where diffusion limits the step, third where convection does."""
     errors = []
     for cells in (32, 64):
         grid = CellGrid(0.0, TURN, cells)
@@ -208,7 +209,7 @@ def test_burgers_beside_cole_and_hopf(steps: Callable) -> None:
         found = solved(steps(equation), cole_hopf(grid, 0.1, 0.0), 1.5)
         errors.append(float((found - cole_hopf(grid, 0.1, 1.5)).abs().max()))
     assert errors[-1] < 3e-6
-    assert order(errors) > 4.0
+    assert order(errors) > (5.0 if steps is explicit_steps else 2.9)
 
 
 def test_linear_terms_are_exact_in_one_step() -> None:
@@ -222,19 +223,22 @@ def test_linear_terms_are_exact_in_one_step() -> None:
 
 
 def test_both_treatments_of_linear_terms_agree() -> None:
-    grid = CellGrid(0.0, TURN, 32)
-    equation = FiniteVolumes(BURGERS, grid, Periodic(), godunov, diffusion=0.2, dispersion=0.05)
-    first = sine(grid)
-    explicit, exact = (solved(steps(equation), first, 1.0) for steps in (explicit_steps, integrating_factor))
-    assert float((explicit - exact).abs().max()) < 2e-4
-    assert float((explicit - first).abs().max()) > 0.1
+    """The more so the more cells and the shorter steps: curvatures at faces are of fourth order, time of third."""
+    errors = []
+    for cells in (24, 48):
+        grid = CellGrid(0.0, TURN, cells)
+        equation = FiniteVolumes(BURGERS, grid, Periodic(), godunov, diffusion=0.2, dispersion=0.005)
+        explicit, exact = (solved(f(equation, 0.2), sine(grid), 1.0) for f in (explicit_steps, integrating_factor))
+        errors.append(float((explicit - exact).abs().max()))
+    assert errors[-1] < 2e-4
+    assert order(errors) > 3.0
 
 
 def test_third_order_in_time_of_the_integrating_factor() -> None:
     grid = CellGrid(0.0, TURN, 32)
-    flow = IntegratingFactor(FiniteVolumes(BURGERS, grid, Periodic(), godunov, diffusion=0.1, dispersion=0.1))
-    exact = solved(flow, sine(grid), 1.0, 160)
-    errors = [float((solved(flow, sine(grid), 1.0, n) - exact).abs().max()) for n in (10, 20)]
+    flow = IntegratingFactor(FiniteVolumes(BURGERS, grid, Periodic(), godunov, diffusion=0.1, dispersion=0.005))
+    exact = solved(flow, sine(grid), 0.5, 160)
+    errors = [float((solved(flow, sine(grid), 0.5, n) - exact).abs().max()) for n in (10, 20)]
     assert 2.7 < order(errors) < 3.4
 
 
@@ -275,16 +279,19 @@ def test_steady_heat_with_a_value_and_a_slope() -> None:
 
 
 def test_inflow_that_depends_on_time() -> None:
-    """What enters at the left is carried through and leaves at the right."""
-    errors = []
-    for cells in (50, 100):
+    """What enters at the left is carried through in second order, and leaves at the right in first."""
+    inside, last = [], []
+    for cells in (25, 100):
         grid = CellGrid(0.0, 1.0, cells)
         inflow = Dirichlet(lambda time: torch.sin(4 * time))
         equation = FiniteVolumes(Advection(1.0), grid, Ends(inflow, Outflow()), godunov)
         found = solved(explicit_steps(equation), torch.zeros(1, 1, cells), 2.0)[0, 0]
-        errors.append(float((found - grid.averages(lambda x: torch.sin(4 * (2 - x)))).abs().max()))
-    assert errors[-1] < 2e-3
-    assert order(errors) > 1.8
+        error = (found - grid.averages(lambda x: torch.sin(4 * (2 - x)))).abs()
+        inside.append(float(error[: cells // 2].max()))
+        last.append(float(error.max()))
+    assert inside[-1] < 2e-4
+    assert order(inside) / 2 > 1.8
+    assert order(last) / 2 > 0.9
 
 
 # ---- sources and the family
@@ -313,7 +320,7 @@ def test_family_beside_fourier_methods() -> None:
     )
     points = FourierGrid((16.0,), (256,))
     first = family.forcing.at(points.coordinates[0], torch.zeros(2))
-    spectral = integrate(IFRK4(family.spectral(), points), SpectralState.of(points, first), 0.01, 200).state
+    spectral = integrate(IFRK4(family.spectral(), points), SpectralState.of(points, first), 0.02, 100).state
     modes = spectral.modes / 256
     errors = []
     for cells in (64, 128):
@@ -365,9 +372,9 @@ def test_largest_step() -> None:
         equation = FiniteVolumes(Advection(0.0), grid, Periodic(), godunov, diffusion, dispersion)
         dt = float(equation.largest_step(noise, 0.5))
         flow = RungeKutta(equation, SSPRK3)
-        assert float(solved(flow, noise, 400 * dt, 400).abs().max()) < 3
+        assert float(solved(flow, noise, 200 * dt, 200).abs().max()) < 3
         state = OdeState.of(noise)
-        for _ in range(400):
+        for _ in range(200):
             state = flow(state, torch.tensor([2 * dt]))
         assert not bool((state.values.abs() < 1e6).all())
     still = FiniteVolumes(Advection(0.0), grid, Periodic(), godunov)
@@ -421,12 +428,12 @@ def test_breaking_dam() -> None:
 
 def test_water_at_rest_and_between_walls() -> None:
     """A flat surface stays flat; a wave of small height comes back after two lengths at the speed ``√(g h)``."""
-    grid = CellGrid(0.0, 1.0, 100)
+    grid = CellGrid(0.0, 1.0, 50)
     equation = FiniteVolumes(ShallowWater(4.0), grid, Ends(Wall(), Wall()), local_lax_friedrichs)
-    rest = torch.stack([torch.full((100,), 0.25), torch.zeros(100)])[None]
-    assert torch.equal(equation(rest, torch.zeros(1)), torch.zeros(1, 2, 100))
-    bump = 1e-5 * grid.averages(lambda x: torch.exp(-(((x - 0.5) / 0.1) ** 2)))
-    first = rest + torch.stack([bump, torch.zeros(100)])[None]
+    rest = torch.stack([torch.full((50,), 0.25), torch.zeros(50)])[None]
+    assert torch.equal(equation(rest, torch.zeros(1)), torch.zeros(1, 2, 50))
+    bump = 1e-5 * grid.averages(lambda x: torch.exp(-(((x - 0.5) / 0.15) ** 2)))
+    first = rest + torch.stack([bump, torch.zeros(50)])[None]
     found = solved(explicit_steps(equation), first, 2.0)
     assert torch.allclose(found[0, 0] - 0.25, bump, atol=2e-7)
 
