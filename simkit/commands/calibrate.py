@@ -95,10 +95,10 @@ def print_judgement(summary: dict[str, Any]) -> None:
         print(f"for dynamics: --collect {low:.3g},{high:.3g} (eV/Å), --stop-above {high:.3g}")
     for domain, found in summary.get("conformal", {}).get("domains", {}).items():
         for name, one in found.items():
-            low, high = summary["conformal"]["scores"][name]["band"]
+            low, high = one["band"]
             print(
                 f"{domain}: {100 * one['coverage']:.1f} % of {one['draws']} {name} scores within conformal intervals "
-                f"of 90 % ({100 * low:.0f} to {100 * high:.0f} % expected)"
+                f"of 90 % ({100 * low:.0f} to {100 * high:.0f} % expected of frames like those of the calibration)"
             )
 
 

@@ -157,7 +157,7 @@ def _conformal(summary: Mapping[str, Any]) -> str:
     for domain, quantities in found["domains"].items():
         for name, one in quantities.items():
             scores = found["scores"][name]
-            band = " to ".join(page.digits(100 * end) for end in scores["band"])
+            band = " to ".join(page.digits(100 * end) for end in one["band"])
             rows.append([domain, name, scores["quantile"], scores["draws"], 100 * one["coverage"], band, one["draws"]])
     headings = (
         "Data", "Quantity", "Quantile", "Calibration scores", f"Within {level} (%)", "Expected (%)", "Test scores"

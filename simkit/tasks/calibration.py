@@ -141,7 +141,7 @@ def conformal_summary(
     """Quantiles of the scores, and the share of frames within intervals of 90 % in each domain.
 
     ``band`` is where the coverage lies in nine of ten calibrations with so many frames, if test and calibration are
-    exchangeable.
+    exchangeable; that of a domain is wider than that of the scores, because its frames are not infinitely many.
     """
     scores = {name: values.cpu().numpy() for name, values in conformal.scores.named_buffers()}
     quantiles = {name: conformal.quantile(name, LEVEL) for name in scores}
@@ -158,7 +158,11 @@ def conformal_summary(
                 seed=seed,
             )
         coverage[domain] = {
-            name: {"draws": len(values), "coverage": float(np.mean(values <= quantiles[name]))}
+            name: {
+                "draws": len(values),
+                "coverage": float(np.mean(values <= quantiles[name])),
+                "band": list(coverage_band(len(scores[name]), LEVEL, tested=len(values))),
+            }
             for name, values in found.items()
             if name in quantiles
         }

@@ -45,20 +45,30 @@ def conformal_quantile(scores: Float[ndarray, " draws"], level: float) -> float:
     return math.inf if position > len(scores) else float(np.partition(scores, position - 1)[position - 1])
 
 
-def coverage_band(draws: int, level: float, probability: float = 0.9) -> tuple[float, float]:
+def coverage_band(
+    draws: int, level: float, probability: float = 0.9, *, tested: int | None = None
+) -> tuple[float, float]:
     """Where the coverage lies with a probability, over all sets of calibration data: quantiles of Beta(k, n + 1 - k).
+
+    The share of m test draws within intervals scatters more; m times it follows the beta-binomial distribution of the
+    same k and n.
 
     Args:
         draws: n, of the calibration.
         level: promised coverage; ``k = ⌈(n+1) level⌉``.
         probability: of the central band.
+        tested: m; infinitely many by default.
     """
     require_level(level)
     position = _position(draws, level)
     if position > draws:
         return 1.0, 1.0
     tail = 0.5 - 0.5 * probability
-    low, high = stats.beta.ppf([tail, 1 - tail], position, draws + 1 - position).tolist()
+    parameters = (position, draws + 1 - position)
+    if tested is None:
+        low, high = stats.beta.ppf([tail, 1 - tail], *parameters).tolist()
+    else:
+        low, high = (stats.betabinom.ppf([tail, 1 - tail], tested, *parameters) / tested).tolist()
     return low, high
 
 

@@ -40,6 +40,17 @@ def test_band_of_the_coverage(draws: int, band: tuple[float, float]) -> None:
     assert coverage_band(draws, 0.9) == pytest.approx(band, abs=1.5e-3)
 
 
+def test_band_of_the_share_of_few_test_draws() -> None:
+    """Nine of ten shares, or more because shares are discrete, lie within; those of many draws as the coverage does."""
+    random = np.random.default_rng(2)
+    shares = np.array([np.mean(random.random(10) <= conformal_quantile(random.random(50), 0.9)) for _ in range(2000)])
+    low, high = coverage_band(50, 0.9, tested=10)
+    assert ((shares >= low) & (shares <= high)).mean() > 0.9
+    assert (shares < low).mean() < 0.05
+    assert low < coverage_band(50, 0.9)[0] and high == 1.0
+    assert coverage_band(50, 0.9, tested=100_000) == pytest.approx(coverage_band(50, 0.9), abs=1e-3)
+
+
 def test_promise_on_new_draws() -> None:
     random = np.random.default_rng(1)
     held = []
