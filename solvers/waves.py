@@ -128,13 +128,13 @@ class ReflectedPulse:
     def values(
         self, points: Float[Tensor, " points"], time: Float[Tensor, " systems"]
     ) -> Float[Tensor, "systems points"]:
-        """U at points of the interval."""
+        """Displacements u at points of the interval."""
         return self._both(points, time, 0)
 
     def rates(
         self, points: Float[Tensor, " points"], time: Float[Tensor, " systems"]
     ) -> Float[Tensor, "systems points"]:
-        """``∂u/∂t`` at points of the interval."""
+        """Rates ``∂u/∂t`` at points of the interval."""
         return self._both(points, time, 1)
 
     def state(self, points: Float[Tensor, " points"], time: float = 0.0) -> WaveState:

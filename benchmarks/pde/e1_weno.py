@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -P benchmarks/pde/e1_weno.py [--equation e1|e2|e3] [--trajectories 8] [--cells 100 50 40] [--highest 3]
+    python -P benchmarks/pde/e1_weno.py [--equation e1|e2|e3] [--trajectories 16] [--cells 100 50 40] [--highest 3]
     python -P benchmarks/pde/e1_weno.py --released-grid
 
 The metric of a trajectory is ``(1/n) Σ_{t=50..249} Σ_x (u - u*)²`` over 250 times in [0, 4]. The first form solves on
@@ -38,7 +38,7 @@ from simkit.solvers.finite_volume import (
 from simkit.solvers.ode import OdeState
 
 TIMES, END, FIRST = 250, 4.0, 50
-BATCH = 8
+BATCH = 16
 
 
 def trajectory(flow: Flow[OdeState], start: OdeState) -> Tensor:

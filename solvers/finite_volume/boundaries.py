@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from simkit.errors import SimkitError
-from simkit.solvers.finite_volume.parameters import Parameter, each
+from simkit.solvers.finite_volume.parameters import each
+from simkit.solvers.spectral.equations import Parameter
 
 Prescribed = Parameter | Callable[[Float[Tensor, " systems"]], Float[Tensor, " systems"]]
 """A constant of all systems, of each, or a function of the time of each."""

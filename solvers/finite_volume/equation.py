@@ -14,8 +14,9 @@ from simkit.solvers.finite_volume.boundaries import Boundary
 from simkit.solvers.finite_volume.fluxes import NumericalFlux
 from simkit.solvers.finite_volume.grid import CellGrid
 from simkit.solvers.finite_volume.laws import ConservationLaw
-from simkit.solvers.finite_volume.parameters import Parameter, each
+from simkit.solvers.finite_volume.parameters import each
 from simkit.solvers.finite_volume.reconstruction import GHOSTS, around_faces, face_curvatures, face_slopes, weno5
+from simkit.solvers.spectral.equations import Parameter
 
 DIFFUSIVE, DISPERSIVE = 0.4, 0.35
 """Largest ``b dt / h²`` and ``g dt / h³`` of SSPRK3: 2.51 and √3 over 6.05 and 4.61, the moduli of the stencils."""

@@ -53,7 +53,7 @@ class TravellingWaves:
         self, points: Float[Tensor, " points"], time: Float[Tensor, " systems"]
     ) -> Float[Tensor, "systems 1 points"]:
         """Values at some points."""
-        return self._sum(self.amplitudes, points, time)
+        return self._at(self.amplitudes, points)(time)
 
     def averages(self, grid: CellGrid) -> Callable[[Float[Tensor, " systems"]], Float[Tensor, "systems 1 cells"]]:
         """Exact averages over the cells, as a function of time: a source of ``FiniteVolumes``.
@@ -64,18 +64,19 @@ class TravellingWaves:
         if not math.isclose(grid.length, self.length):
             raise SimkitError(f"expected a grid of the forcing's length {self.length:g}, found {grid.length:g}")
         damped = self.amplitudes * torch.sinc(self.wavenumbers * (grid.width / self.length))
+        return self._at(damped, grid.centres)
 
-        def source(time: Tensor) -> Tensor:
-            return self._sum(damped, grid.centres, time)
+    def _at(self, amplitudes: Tensor, points: Tensor) -> Callable[[Tensor], Tensor]:
+        """By ``sin(α + β) = sin α cos β + cos α sin β``, with α of the time and β of the place, for each wavenumber."""
+        numbers = torch.arange(int(self.wavenumbers.max()) + 1, dtype=points.dtype, device=points.device)
+        chosen = (self.wavenumbers[..., None] == numbers).to(points.dtype)
+        angle = (2 * math.pi / self.length) * numbers[:, None] * points
+        cosine, sine = torch.cos(angle), torch.sin(angle)
 
-        return source
+        def values(time: Tensor) -> Tensor:
+            turned = self.frequencies * time[:, None].to(self.phases.dtype) + self.phases
+            parts = amplitudes * torch.stack([torch.sin(turned), torch.cos(turned)])
+            of_cosine, of_sine = parts[:, :, None].to(points.dtype) @ chosen
+            return of_cosine @ cosine + of_sine @ sine
 
-    def _sum(self, amplitudes: Tensor, points: Tensor, time: Tensor) -> Tensor:
-        """By ``sin(α + β) = sin α cos β + cos α sin β``, as one product of matrices."""
-        at_origin = self.frequencies * time[:, None].to(self.phases.dtype) + self.phases
-        highest = int(self.wavenumbers.max())
-        chosen = torch.nn.functional.one_hot(self.wavenumbers.long(), highest + 1).to(amplitudes.dtype)
-        angle = (2 * math.pi / self.length) * torch.arange(highest + 1, dtype=points.dtype)[:, None] * points
-        sines = (amplitudes * torch.sin(at_origin))[:, None] @ chosen
-        cosines = (amplitudes * torch.cos(at_origin))[:, None] @ chosen
-        return sines.to(points.dtype) @ torch.cos(angle) + cosines.to(points.dtype) @ torch.sin(angle)
+        return values

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from simkit.errors import SimkitError
-from simkit.solvers.finite_volume.parameters import Parameter, each
+from simkit.solvers.finite_volume.parameters import each
+from simkit.solvers.spectral.equations import Parameter
 
 
 class ConservationLaw(ABC):
@@ -22,7 +23,7 @@ class ConservationLaw(ABC):
 
     @abstractmethod
     def flux(self, values: Float[Tensor, "systems fields cells"]) -> Float[Tensor, "systems fields cells"]:
-        """F(u)."""
+        """The flux f(u)."""
 
     @abstractmethod
     def speed(self, values: Float[Tensor, "systems fields cells"]) -> Float[Tensor, "systems 1 cells"]:
@@ -110,7 +111,7 @@ class FluxFunction(ConservationLaw):
     samples: int = 9
 
     def flux(self, values: Tensor) -> Float[Tensor, "systems 1 cells"]:
-        """F(u)."""
+        """The flux f(u)."""
         return self.function(values)
 
     def speed(self, values: Tensor) -> Float[Tensor, "systems 1 cells"]:

@@ -8,9 +8,6 @@ from torch import Tensor
 
 from simkit.errors import SimkitError
 
-Parameter = float | Float[Tensor, " systems"]
-"""One value for all systems of a batch, or one for each."""
-
 
 def each(
     parameter: float | Tensor, values: Float[Tensor, "systems fields cells"]
