@@ -22,6 +22,8 @@ from simkit.potentials.mace.model import MACE
 
 FEWEST, MOST = 64, 8192
 """Intervals to begin with, and not to exceed."""
+MOST_OF_ALL = 2**24
+"""Intervals of all pairs of elements together: beyond, float32 does not have all whole numbers."""
 
 
 class SplinedMACE(Potential):
@@ -89,8 +91,11 @@ class SplinedMACE(Potential):
 class Nodes(nn.Module):
     """In place of the radial embedding: where a distance is between the nodes of splines.
 
-    With ``t`` the fraction of the interval, the columns are the weights of the value and derivative at both of its ends
-    and the first row of these in the table: those of a pair of elements follow one another.
+    With ``t`` the fraction of the interval, the columns are 1, t, t², t³ and the number of the interval; the intervals
+    of a pair of elements follow one another.
+
+    Raises:
+        SimkitError: more intervals, of all pairs of elements, than float32 can number.
     """
 
     places: Tensor
@@ -105,18 +110,22 @@ class Nodes(nn.Module):
         if by_pair:
             for place, (a, b) in enumerate(self.pairs):
                 places[a, b] = places[b, a] = place
+        if len(self.pairs) * intervals > MOST_OF_ALL:
+            raise SimkitError(
+                f"splines for {len(self.pairs)} pairs of elements would have more than {MOST_OF_ALL} intervals: name "
+                "fewer elements, allow a larger deviation, or use the model as it is"
+            )
         self.register_buffer("places", places, persistent=False)
 
     def forward(
         self, r: Float[Tensor, " edges"], centre: Int[Tensor, " edges"], neighbour: Int[Tensor, " edges"]
     ) -> tuple[Float[Tensor, "edges 5"], Float[Tensor, "edges 1"]]:
-        """Weights and row for each edge, and the envelope where it multiplies the radial weights."""
+        """Powers and interval for each edge, and the envelope where it multiplies the radial weights."""
         u = (r * (self.intervals / self.cutoff)).clamp(max=self.intervals)
         interval = u.detach().long().clamp_(0, self.intervals - 1)
         t = u - interval
-        row = 2 * ((self.intervals + 1) * self.places[centre, neighbour] + interval)
-        t2, t3 = t.square(), t.pow(3)
-        columns = [2 * t3 - 3 * t2 + 1, t3 - 2 * t2 + t, 3 * t2 - 2 * t3, t3 - t2, row.to(r.dtype)]
+        number = self.intervals * self.places[centre, neighbour] + interval
+        columns = [torch.ones_like(t), t, t.square(), t.pow(3), number.to(r.dtype)]
         envelope = torch.ones_like(r) if self.power is None else polynomial_envelope(r, self.cutoff, self.power)
         return torch.stack(columns, 1), envelope[:, None]
 
@@ -125,7 +134,8 @@ class Spline(nn.Module):
     """In place of a radial network: what it computes from the columns of :class:`Nodes`.
 
     Args:
-        table: values and derivatives by the fraction of an interval, one after the other for each node.
+        table: coefficients of 1, t, t² and t³, one after the other for each interval. Unlike values at the nodes, they
+            give derivatives that are as exact as the values in float32.
         matrix: the last layer of the network.
     """
 
@@ -141,7 +151,7 @@ class Spline(nn.Module):
         self, x: Float[Tensor, "edges 5"]
     ) -> tuple[Float[Tensor, "edges hidden"], Float[Tensor, "hidden outputs"]]:
         """Two matrices whose product is the output, as those of the network."""
-        rows = x[:, 4:].detach().long() + torch.arange(4, device=x.device)
+        rows = 4 * x[:, 4:].detach().long() + torch.arange(4, device=x.device)
         return _WeightedRows.apply(self.table, rows, x[:, :4]), self.matrix
 
     def forward(self, x: Float[Tensor, "edges 5"]) -> Float[Tensor, "edges outputs"]:
@@ -204,11 +214,13 @@ def _hidden(model: MACE, network: RadialNetwork, pair: tuple[int, int]) -> Calla
 
 
 def _table(model: MACE, network: RadialNetwork, pair: tuple[int, int], intervals: int) -> Float[Tensor, "rows hidden"]:
-    """Values and derivatives at the nodes; the first is next to zero, where some bases are not defined."""
+    """Coefficients from values and slopes at the nodes; the first is next to zero, where bases may be undefined."""
     width = model.cutoff / intervals
     r = (torch.arange(intervals + 1, dtype=torch.float64) * width).clamp(min=1e-6 * width)
     values, slopes = torch.autograd.functional.jvp(_hidden(model, network, pair), r, torch.full_like(r, width))
-    return torch.stack([values, slopes], 1).flatten(0, 1)
+    rise, first, last = values[1:] - values[:-1], slopes[:-1], slopes[1:]
+    coefficients = [values[:-1], first, 3 * rise - 2 * first - last, first + last - 2 * rise]
+    return torch.stack(coefficients, 1).flatten(0, 1)
 
 
 @torch.no_grad()

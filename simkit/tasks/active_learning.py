@@ -131,7 +131,8 @@ def _prepare(one: Round, data: str | os.PathLike[str], learning: Learning, seed:
         files = [before / f"{name}.xyz" for name in ("fresh", "chosen")]
         new = [atoms for path in files if path.stat().st_size for atoms in read_frames(path)]
     order = np.random.default_rng(seed).permutation(len(new))
-    kept = max(1, round(learning.validation * len(new))) if len(new) > 1 else 0
+    least = 1 if validation else 2  # one frame alone cannot scale the committee
+    kept = max(least, round(learning.validation * len(new))) if len(new) > least else 0
     for place, index in enumerate(order.tolist()):
         (validation if place < kept else training).append(_independent(new[index]) if place < kept else new[index])
     for name, frames in (("train", training), ("valid", validation)):

@@ -107,7 +107,7 @@ def test_train_then_use_the_model(simkit, copper):
     assert len(shown.splitlines()) < 40
     error = facts["metrics"]["validation_stress_mae_mev_per_ang3"]
     assert shown.count(f"{error:.1f}" if error >= 100 else f"{error:#.3g}") == 1
-    assert "cutoff 3.0, hidden_irreps 2x0e" in shown
+    assert "cutoff 3, hidden_irreps 2x0e" in shown
 
 
 def test_info_of_data(simkit, copper):

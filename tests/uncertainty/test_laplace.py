@@ -133,8 +133,8 @@ def test_last_layer_is_llpr() -> None:
     """With the weights of the readouts alone, and the prior as jitter, both are the same Gaussian."""
     torch.manual_seed(0)
     network, data = mace(), labelled_water(3)
-    laplace = Laplace.fit(network, data, parameters=LAST, prior=2.0, scales={"energy": 0.1, "forces": 0.5})
-    llpr = LLPR.fit(network, data, jitter=2.0, exact=True, scales={"energy": 0.1, "forces": 0.5})
+    laplace = Laplace.fit(network, data, parameters=LAST, prior=2.0, draws=8, scales={"energy": 0.1, "forces": 0.5})
+    llpr = LLPR.fit(network, data, jitter=2.0, draws=8, exact=True, scales={"energy": 0.1, "forces": 0.5})
     found, expected = (
         laplace.predict(cell(), outputs=OUTPUTS, samples=4),
         llpr.predict(cell(), outputs=OUTPUTS, samples=4),

@@ -37,7 +37,7 @@ def test_the_covering_radius_is_at_most_twice_the_best() -> None:
 
 def test_descriptors_are_those_of_a_structure() -> None:
     """Invariant under rotation and repetition; different for different structures; none without features."""
-    model = painn(elements=(18,), reference_energies=[[0.0]])
+    model = painn(elements=(18,), reference_energies=[[0.0]], cutoff=5.0)
     atoms = crystal()
     turned = atoms.copy()
     turned.rotate(37, (1, 2, 3), rotate_cell=True)
