@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simkit.commands.calibrate import print_judgement
 from simkit.commands.facts import print_errors, print_facts, print_findings
 from simkit.commands.failures import require_file
 from simkit.errors import DataError, SimkitError
@@ -43,7 +44,10 @@ def describe(path: Path, as_json: bool, cutoff: float | None, reading: ReadingSe
         _print_model(title, facts)
     else:
         findings = facts.pop("audit", None)
-        print_facts(title, facts)
+        judgement = facts["summary"] if facts.get("kind") == "calibrate" and "summary" in facts else None
+        print_facts(title, facts if judgement is None else facts | {"summary": {"warnings": judgement["warnings"]}})
+        if judgement is not None:
+            print_judgement(judgement)
         if findings is not None:
             print_findings(findings["findings"])
 
@@ -113,8 +117,8 @@ def _model_facts(path: Path) -> dict[str, Any]:
 
 
 def _uncertainty(potential: UncertainPotential, facts: dict[str, Any]) -> dict[str, Any]:
-    """The method, whether it is calibrated, and on what."""
-    from simkit.uncertainty.base import Committee
+    """The method, whether it is calibrated (not of intervals without deviations), and on what."""
+    from simkit.uncertainty.base import Committee, UncertainPotential
     from simkit.uncertainty.calibrated import Calibrated
     from simkit.uncertainty.conformal_potential import Conformal
 
@@ -122,11 +126,12 @@ def _uncertainty(potential: UncertainPotential, facts: dict[str, Any]) -> dict[s
     within = potential.potential if isinstance(potential, Conformal) else potential
     method = within.potential if isinstance(within, Calibrated) else within
     origin = potential.provenance
+    doubt = "no: deviations may be wrong by any factor; see simkit calibrate"
     made = facts.get("provenance", {}).get("uncertainty", {})
     on = f"{made['calibration_frames']} frames of {made['calibration_groups']} groups" if made else None
     return {
         "method": origin.method,
-        "calibrated": "yes" if origin.calibrated else "no: deviations may be wrong by any factor; see simkit calibrate",
+        "calibrated": None if not isinstance(within, UncertainPotential) else "yes" if origin.calibrated else doubt,
         "map": within.calibration.config() if isinstance(within, Calibrated) else None,
         "calibrated_on": on,
         "conformal_intervals": "yes" if conformal else None,

@@ -32,6 +32,8 @@ ENOUGH_FRAMES = 20
 """For a quantile of 95 %."""
 LEVEL = 0.9
 """Of the conformal intervals whose coverage is told."""
+NEEDED_DRAWS = 9
+"""``LEVEL / (1 - LEVEL)``: with fewer, an interval that keeps the promise is infinite."""
 
 
 def fitted_map(
@@ -132,7 +134,20 @@ def with_intervals(
             numbers=parity.numbers if settings.by_element else None,
             seed=seed,
         )
-    return found, _texts(caught)
+    return found, [*_texts(caught), *_infinite_intervals(found, settings)]
+
+
+def _infinite_intervals(conformal: Conformal, settings: ConformalSettings) -> list[str]:
+    """A warning of scores that are too few for intervals of 90 %."""
+    counts = {name: len(values) for name, values in conformal.scores.named_buffers()}
+    few = {name: count for name, count in counts.items() if np.isinf(conformal.quantile(name, LEVEL))}
+    if not few:
+        return []
+    least, units = min(few.values()), "frames" if settings.unit == "frame" else "trajectories"
+    return [
+        f"conformal intervals of {LEVEL:.0%} are infinite for {', '.join(few)}: they need at least {NEEDED_DRAWS} "
+        f"calibration {units}, found {least}. Give more, or ask for a level of {least / (least + 1):.0%} at most"
+    ]
 
 
 def conformal_summary(

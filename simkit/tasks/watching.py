@@ -51,8 +51,8 @@ def watchers(
         return []
     if monitor is None:
         raise SimkitError(
-            "expected a potential that tells its uncertainty, such as an ensemble, found one that does not: leave out "
-            "the setting uncertainty, or give another model"
+            "expected a potential that tells its uncertainty, such as an ensemble, found one that does not: make one "
+            "of it with simkit calibrate, or leave out uncertainty in the workflow, --stop-above and --collect"
         )
     found: list[Observer[MDState]] = []
     if settings.collect is not None:

@@ -160,8 +160,8 @@ def require_calibrated(provenance: Provenance, allowed: bool, progress: Progress
     if not allowed:
         raise SimkitError(
             f"expected a calibrated uncertainty to compare with a threshold, found a {provenance.method} that is not: "
-            "its deviations may be several times too small. Calibrate it on frames that it was not trained on, or set "
-            "allow_uncalibrated"
+            "its deviations, if it has any, may be several times too small. Calibrate it on frames that it was not "
+            "trained on (simkit calibrate), or set allow_uncalibrated in a workflow"
         )
     progress.warn(
         f"the deviations of the {provenance.method} are not calibrated: they may be several times too small, so "

@@ -48,12 +48,16 @@ def test_an_ensemble_is_calibrated_and_used(simkit, members, frames):
     assert "deep ensemble, 6 calibration frames in 6 groups; global map, alpha" in result.stdout
     assert "within conformal intervals of 90 %" in result.stdout
     assert "out/model.simkit" in result.stdout
+    assert "intervals of 90% are infinite for energy, forces: they need at least 9" in words_of(result.stderr)
     summary = json.loads(read_text("out/calibration.json"))
     (line,) = (one for one in summary["assessments"] if one["target"] == "force-vectors" and one["method"] == "model")
     assert line["domain"] == "cold"
     assert line["values"]["z_std"] == pytest.approx(1, abs=0.05)
     assert read_header("out/model.simkit")["potential"]["kind"] == "conformal"
 
+    found = simkit("info", "out").stdout
+    assert "global map, alpha" in found  # the table of the command, not nested facts
+    assert "spearman_ceiling" not in found
     facts = simkit("info", "out/model.simkit").stdout
     assert "deep ensemble" in facts
     assert "6 frames of 6 groups" in facts
@@ -84,6 +88,18 @@ def test_what_is_wrong_is_said(simkit, members, frames):
     )  # fmt: skip
     assert features.exit_code == 1
     assert "last_layer" in features.stderr
+
+
+def test_intervals_alone_have_no_deviations_to_doubt(simkit, members, frames):
+    words = ("calibrate", members[0], "--data", "calibration.xyz", "--conformal", "-o", "out", "--device", "cpu")
+    assert simkit(*words).exit_code == 0
+    facts = simkit("info", "out/model.simkit").stdout
+    assert "conformal prediction" in facts
+    assert "deviations may be wrong" not in facts
+
+
+def words_of(text):
+    return " ".join(text.split())
 
 
 def read_text(path):
