@@ -114,5 +114,5 @@ def _require_same_tensors(terms: Sequence[Potential]) -> None:
         found = ", ".join(f"{term.kind}: {term.dtype} on {term.device}" for term in with_tensors)
         raise SimkitError(
             f"expected potentials of one floating-point type on one device, found {found}. Convert them first, "
-            "e.g. potential.to(device=..., dtype=torch.float32)"
+            "e.g. potential.to(device=..., dtype=torch.float32); --dtype float64 opens model files so"
         )

@@ -115,7 +115,7 @@ def _cell(value: float | None, error: float | None, scaled: bool) -> str:
         return "–"
     factor = 1e3 if scaled else 1.0
     text = f"{factor * value:#.3g}"
-    return text if error is None else f"{text} ± {factor * error:.1g}"
+    return text if error is None else f"{text} ± {float(f'{factor * error:.1g}'):g}"
 
 
 def _path(path: Path, what: str) -> str:

@@ -16,6 +16,7 @@ from simkit.potential import Potential
 from simkit.potentials.model_file import save_model
 from simkit.progress import Progress, Silent
 from simkit.uncertainty.chains import ChainState
+from simkit.uncertainty.convergence import SHORTEST
 from simkit.uncertainty.diagnostics import judge, probe_energies
 from simkit.uncertainty.ensemble import Ensemble
 from simkit.uncertainty.posterior import start_scales
@@ -121,7 +122,12 @@ def _judged(chains: list[list[Potential]], dataset: Dataset, states: list[ChainS
     """How far the chains agree, in what their samples predict and in U; a warning if they do not."""
     verdict = judge(probe_energies(chains, dataset))
     r_hat = verdict["r_hat_max"]
-    if r_hat is not None and r_hat > DISAGREEING:
+    if r_hat is None:
+        progress.say(
+            f"note: whether the chains agree (R-hat) cannot be told from {len(chains[0])} samples of each: keep at "
+            f"least {SHORTEST} (kept)"
+        )
+    elif r_hat > DISAGREEING:
         progress.warn(
             f"the chains disagree on the energies of training frames (R-hat {r_hat:.3g}, expected below "
             f"{DISAGREEING}): each samples around its own start. Their spread is useful, but not that of a converged "
