@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from simkit.datasets.base import Dataset
+from simkit.errors import DataError
 from simkit.tasks.overlap import shared_frames
 from simkit.tasks.parity import Parity
 from simkit.uncertainty.assessment import Assessment
@@ -24,6 +25,9 @@ def frames_in_several_parts(parts: Mapping[str, Dataset]) -> list[str]:
 
     Args:
         parts: ``training`` if it is known, ``calibration``, and the test domains by name.
+
+    Raises:
+        DataError: all calibration frames are training frames.
     """
     if len(parts) < 2:
         return []
@@ -32,6 +36,11 @@ def frames_in_several_parts(parts: Mapping[str, Dataset]) -> list[str]:
         if name == "training":
             continue
         shared = shared_frames(parts, name)
+        if name == "calibration" and shared.get("training") == len(dataset):
+            raise DataError(
+                f"all {len(dataset)} calibration frames are training frames too, on which errors are too small: give "
+                "frames that the model was not trained on"
+            )
         for other in ("training", "calibration"):
             if other in shared and other != name:
                 warnings.append(

@@ -32,7 +32,7 @@ from simkit.tasks.frames import (
 )
 from simkit.tasks.models import grouped_by_atoms, open_model, require_usable
 from simkit.tasks.settings import BATCH_ATOMS
-from simkit.uncertainty.ase_results import OF_SYSTEM, UNCERTAINTIES, keep_in_atoms
+from simkit.uncertainty.ase_results import OF_SYSTEM, keep_in_atoms, known_uncertainties
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.prediction import UncertainPrediction
 
@@ -141,10 +141,7 @@ def predict_batch(
 def _uncertainties(prediction: UncertainPrediction, ends: ndarray) -> list[dict[str, Any]]:
     """What is known of each frame; the stress of those that are not periodic along three axes is not."""
     results: list[dict[str, Any]] = [{} for _ in range(len(prediction.energy))]
-    for name in UNCERTAINTIES:
-        values = getattr(prediction, name)
-        if values is None:
-            continue
+    for name, values in known_uncertainties(prediction).items():
         array = values.double().cpu().numpy()
         for result, value in zip(results, array if name in OF_SYSTEM else np.split(array, ends), strict=True):
             if np.isfinite(value).all():

@@ -12,6 +12,11 @@ ASE's writers drop results that they do not know, so everything is in the atoms 
     forces_cov       arrays  (eV/Å)², row after row of the 3 x 3 matrix of each atom; a 3 x 3 array in the results
     score            arrays  grows with the error, of methods that claim no standard deviation
 
+and, of predictions that are calibrated or conformal, intervals that hold the truth with a probability of 90 %::
+
+    energy_within_90 info    eV: the energy lies within ± this
+    force_within_90  arrays  eV/Å: the force lies in a ball of this radius
+
 Extended XYZ keeps all of it; ASE's own trajectories keep ``info`` alone.
 """
 
@@ -34,12 +39,13 @@ from simkit.system import System
 from simkit.uncertainty.base import UncertainPotential
 from simkit.uncertainty.prediction import Provenance, UncertainPrediction
 
-OF_SYSTEM = ("energy_std", "stress_std")
-OF_ATOMS = ("energies_std", "forces_std", "force_sigma", "forces_cov", "score")
+LEVEL = 0.9
+OF_SYSTEM = ("energy_std", "stress_std", "energy_within_90")
+OF_ATOMS = ("energies_std", "forces_std", "force_sigma", "forces_cov", "score", "force_within_90")
 UNCERTAINTIES = (*OF_SYSTEM, *OF_ATOMS)
 """Names of the results."""
 
-NEED_FORCES = frozenset({"forces", "forces_std", "force_sigma", "forces_cov"})
+NEED_FORCES = frozenset({"forces", "forces_std", "force_sigma", "forces_cov", "force_within_90"})
 NEED_STRESS = frozenset({"stress", "stress_std"})
 
 
@@ -88,8 +94,21 @@ def as_results(found: UncertainPrediction) -> dict[str, Any]:
     return results | _uncertainties(found)
 
 
+def known_uncertainties(found: UncertainPrediction) -> dict[str, Tensor]:
+    """What a prediction of one or many systems says of its errors, by the names of results."""
+    own = [name for name in UNCERTAINTIES if not name.endswith("_within_90")]
+    values = {name: getattr(found, name) for name in own}
+    if found.rule is not None:
+        intervals = found.interval(LEVEL)
+        values |= {"energy_within_90": intervals.energy, "force_within_90": intervals.forces_radius}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _uncertainties(found: UncertainPrediction) -> dict[str, Any]:
-    known = {name: value for name in UNCERTAINTIES if (value := getattr(found, name)) is not None}
+    known = known_uncertainties(found)
+    for name in ("energy_within_90", "force_within_90"):
+        if name in known and not bool(known[name].isfinite().all()):  # too few frames to calibrate for any interval
+            del known[name]
     single = {name: _array(known.pop(name)[0]) for name in OF_SYSTEM if name in known}
     results: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in single.items()}
     return results | {name: _array(value) for name, value in known.items()}

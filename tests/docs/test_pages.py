@@ -191,7 +191,7 @@ def test_uncertainty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         save_model(f"{name}.simkit", LennardJones(epsilon, 3.4, 6.0))
     for seed, name in enumerate(("calibration", "test")):
         frames = []
-        for index in range(6):
+        for index in range(12):
             atoms = bulk("Ar", "fcc", a=5.3, cubic=True)
             atoms.rattle(0.1, rng=np.random.default_rng([seed, index]))
             atoms.info["group"] = f"{name} {index}"
@@ -204,6 +204,6 @@ def test_uncertainty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction, summary = names["prediction"], names["summary"]
     assert prediction.samples.energy.shape == (3, 1)  # type: ignore[attr-defined]
     assert float(prediction.force_sigma.min()) > 0  # type: ignore[attr-defined]
-    assert summary["calibration_groups"] == 6  # type: ignore[index]
+    assert summary["calibration_groups"] == 12  # type: ignore[index]
     header = read_header("calibrated/model.simkit")
     assert header["potential"]["kind"] == "conformal"

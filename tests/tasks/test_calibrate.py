@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 import simkit
-from simkit.errors import SimkitError, SimkitWarning
+from simkit.errors import DataError, SimkitError, SimkitWarning
 from simkit.potentials.mace import MACE
 from simkit.potentials.model_file import read_header
 from simkit.system import System
@@ -135,10 +135,14 @@ def test_a_domain_where_the_calibration_does_not_hold_is_named(tmp_path, argon_e
 
 def test_frames_of_the_training_are_named(tmp_path, argon_ensemble, labelled):
     calibration = labelled("calibration", 0)
+    with pytest.raises(DataError, match="all 12 calibration frames are training frames too"):
+        calibrate_files(argon_ensemble, calibration, tmp_path / "out", train=calibration)
+    half = tmp_path / "half.xyz"
+    write(half, read(calibration, "::2"))
     with pytest.warns(SimkitWarning) as said:
-        calibrate_files(argon_ensemble, calibration, tmp_path / "out", train=calibration, test={"same": calibration})
+        calibrate_files(argon_ensemble, calibration, tmp_path / "out", train=half, test={"same": calibration})
     texts = [str(one.message) for one in said]
-    assert any("12 of 12 calibration frames are training frames too" in text for text in texts)
+    assert any("6 of 12 calibration frames are training frames too" in text for text in texts)
     assert any("12 of 12 test frames (same) are calibration frames too" in text for text in texts)
     assert any("groups that have training frames too" in text for text in texts)
 

@@ -15,11 +15,13 @@ from simkit.errors import SimkitError
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.system import System
 from simkit.uncertainty.ase_results import UNCERTAINTIES
+from simkit.uncertainty.calibrated import Calibrated
+from simkit.uncertainty.calibration_maps import GlobalMap
 from simkit.uncertainty.ensemble import Ensemble
 from tests.uncertainty.committees import argon, crystal
 
 MODEL = argon()
-COMMITTEE = tuple(name for name in UNCERTAINTIES if name != "score")
+COMMITTEE = tuple(name for name in UNCERTAINTIES if name != "score" and not name.endswith("_within_90"))
 
 
 class Counting(Calculator):
@@ -62,6 +64,21 @@ def test_mean_results_are_those_of_the_potential() -> None:
             np.testing.assert_allclose(atoms.calc.get_property(name, atoms), np.mean(values, 0), atol=1e-13)
     with pytest.raises(PropertyNotImplementedError):
         slab.calc.get_property("stress_std", slab)
+
+
+def test_intervals_of_calibrated_potentials(tmp_path: Path) -> None:
+    """They hold what they promise for Gaussian errors: ``1.645 σ``, and ``√χ²₃`` = 2.5 σ of a ball."""
+    calibrated = Calibrated(MODEL, GlobalMap(2.0, "nll"))
+    atoms = crystal()
+    atoms.calc = Calculator(calibrated)
+    atoms.get_forces()
+    results = atoms.calc.results
+    assert results["energy_within_90"] == pytest.approx(1.6448536 * results["energy_std"], rel=1e-6)
+    np.testing.assert_allclose(results["force_within_90"], 2.5002777 * results["force_sigma"], rtol=1e-6)
+    ase.io.write(tmp_path / "atoms.xyz", atoms)
+    read = ase.io.read(tmp_path / "atoms.xyz")
+    np.testing.assert_allclose(read.arrays["force_within_90"], results["force_within_90"], rtol=1e-7)
+    assert read.info["energy_within_90"] == pytest.approx(results["energy_within_90"])
 
 
 def test_caching() -> None:
