@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,15 @@ class InterruptingTask(Recorded):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C is heeded, also where tests run in the background of a shell, which makes processes ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_ctrl_c_stops_the_processes_and_the_next_run_continues(plan):
     text = "name: stop\nsteps:\n  a: {kind: number}\n  one: {kind: add, terms: [$a/number.txt], pause: PAUSE}\n"
     text = text.replace("PAUSE", "0.5, training: {epochs: 8}")
