@@ -11,13 +11,14 @@ turn in one process, so that both meet the same load; the overhead is the median
 For MACE, with 64 scalar channels and random weights, the crystal is silicon; for Lennard-Jones it is argon.
 Lennard-Jones beside other programs is timed by ``neighbours_speed.py``.
 
-The second form runs velocity Verlet of a structure with a trained model in float64, and prints the slope of the total
-energy with its standard error from block averages.
+The second form runs velocity Verlet of a structure with a trained model in float64, several times from different
+velocities, and prints the mean slope of the total energy with its standard error over the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -30,12 +31,14 @@ from ase.build import bulk
 from simkit import System, evaluate, load_model
 from simkit.dynamics import ForceField, MDState, start
 from simkit.dynamics.ensembles import ensemble_flow
+from simkit.dynamics.log import conserved_energy
 from simkit.flows import Flow
 from simkit.neighbours import build_neighbours
 from simkit.potential import Potential
 from simkit.potentials.lennard_jones import LennardJones
 from simkit.potentials.mace import MACE
 
+EVERY = 20  # steps between two looks at the energy
 METHODS = ("nve", "langevin", "bussi", "nose_hoover")
 
 
@@ -100,25 +103,26 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def drift(arguments: argparse.Namespace) -> None:
-    """Print the slope of the total energy over a run at constant energy."""
-    model = load_model(arguments.drift, device=arguments.device).double()
-    system = System.from_ase(ase.io.read(arguments.structure), device=arguments.device)
-    state = start(system, 600.0, generator=torch.Generator(arguments.device).manual_seed(0))
-    flow = ensemble_flow("nve", ForceField(model))
-    dt = torch.full((1,), arguments.timestep, dtype=torch.float64, device=arguments.device)
-    steps = round(arguments.time / arguments.timestep)
-    energies = np.empty(steps)
-    for step in range(steps):
+    """Print the slope of the total energy over several runs at constant energy, from different velocities."""
+    model, runs = load_model(arguments.drift, device=arguments.device).double(), arguments.runs
+    atoms = ase.io.read(arguments.structure)
+    system = System.from_ase([atoms] * runs, device=arguments.device)
+    forces = ForceField(model)
+    state = forces(start(system, 600.0, generator=torch.Generator(arguments.device).manual_seed(0)))
+    flow = ensemble_flow("nve", forces)
+    dt = torch.full((runs,), arguments.timestep, dtype=torch.float64, device=arguments.device)
+    times, energies = [], []
+    for step in range(round(arguments.time / arguments.timestep) + 1):
+        if step % EVERY == 0:
+            times.append(step * arguments.timestep / 1000)
+            energies.append((conserved_energy(state) / len(atoms)).cpu().numpy())
+        if step and step % (100 * EVERY) == 0:
+            values = 1e6 * np.array(energies)
+            slopes = np.polyfit(times, values, 1)[0]
+            error = slopes.std(ddof=1) / math.sqrt(runs)
+            print(f"{times[-1]:8.2f} ps: drift {slopes.mean():+.3f} ± {error:.3f} µeV/atom/ps of {runs} runs, "
+                  f"fluctuation {values.std(0).mean():.1f} µeV/atom", flush=True)  # fmt: skip
         state = flow(state, dt)
-        assert state.energy is not None
-        energies[step] = float(state.energy + state.kinetic_energy()) / system.n_atoms
-        if step % 500 == 499 or step == steps - 1:
-            times = np.arange(1, step + 2) * arguments.timestep / 1000
-            parts = [np.polyfit(t, e, 1)[0] for t, e in zip(np.array_split(times, 8),
-                     np.array_split(energies[: step + 1], 8), strict=True)]  # fmt: skip
-            slope, error = np.polyfit(times, energies[: step + 1], 1)[0], np.std(parts, ddof=1) / 8**1.5
-            print(f"{times[-1]:8.2f} ps: drift {1e6 * slope:+.4f} ± {1e6 * error:.4f} µeV/atom/ps, "
-                  f"fluctuation {1e6 * energies[: step + 1].std():.3f} µeV/atom", flush=True)  # fmt: skip
 
 
 def main() -> None:
@@ -133,6 +137,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of MACE")
     parser.add_argument("--drift", metavar="MODEL", help="model file")
     parser.add_argument("--structure", help="structure file for the model")
+    parser.add_argument("--runs", type=int, default=4, help="from different velocities; their spread is the error")
     parser.add_argument("--time", type=float, default=2000.0, help="in fs")
     parser.add_argument("--timestep", type=float, default=0.5, help="in fs")
     parser.add_argument("--threads", type=int, default=1)
